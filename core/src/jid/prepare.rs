@@ -1,0 +1,201 @@
+//! The normal form of each part of a JID. RFC 6122 appendices A and B (nodeprep, resourceprep), RFC 7622 §3.2 (domains).
+//!
+//! Each function looks at ASCII first: text that is already normal is borrowed, and ASCII that only needs lower case
+//! never reaches the Unicode tables.
+
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use stringprep::tables;
+
+use super::JidError;
+use crate::limits::JID_PART_BYTES_MAX;
+
+/// Greatest length of one label of a domain, in bytes. RFC 1035 §2.3.4.
+const LABEL_BYTES_MAX: usize = 63;
+
+/// The part before the `@`.
+pub(super) fn local(text: &str) -> Result<Cow<'_, str>, JidError> {
+    let prepared = if !text.is_ascii() {
+        stable(text, |text| stringprep::nodeprep(text).ok()).ok_or(JidError::LocalForbidden)?
+    } else if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(text)
+    };
+    if prepared.is_empty() {
+        return Err(JidError::LocalEmpty);
+    }
+    if prepared.len() > JID_PART_BYTES_MAX {
+        return Err(JidError::LocalTooLong);
+    }
+    if prepared.bytes().any(is_forbidden_in_local) {
+        return Err(JidError::LocalForbidden);
+    }
+    Ok(prepared)
+}
+
+/// RFC 7622 §3.3.1: what would make the address ambiguous, besides blanks and controls. Bytes beyond ASCII have been
+/// through nodeprep.
+fn is_forbidden_in_local(byte: u8) -> bool {
+    matches!(
+        byte,
+        0..=b' ' | 0x7f | b'"' | b'&' | b'\'' | b'/' | b':' | b'<' | b'>' | b'@'
+    )
+}
+
+/// The domain: a host name with the letters its labels stand for, or an address.
+pub(super) fn domain(text: &str) -> Result<Cow<'_, str>, JidError> {
+    if text.starts_with('[') {
+        return address_literal(text);
+    }
+    let prepared = if text.is_ascii() && !has_encoded_label(text) {
+        ascii_domain(text)
+    } else {
+        Cow::Owned(unicode_domain(text)?)
+    };
+    if prepared.is_empty() {
+        return Err(JidError::DomainEmpty);
+    }
+    if prepared.len() > JID_PART_BYTES_MAX {
+        return Err(JidError::DomainTooLong);
+    }
+    prepared.split('.').try_for_each(check_label)?;
+    Ok(prepared)
+}
+
+/// RFC 7622 §3.2: an IPv6 address stands in brackets. The shortest way to write it is its normal form.
+fn address_literal(text: &str) -> Result<Cow<'_, str>, JidError> {
+    let inside = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .ok_or(JidError::AddressLiteral)?;
+    let address: Ipv6Addr = inside.parse().map_err(|_| JidError::AddressLiteral)?;
+    let normal = format!("[{address}]");
+    Ok(if normal == text {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(normal)
+    })
+}
+
+/// Whether a label may be the ASCII form of an internationalised one.
+fn has_encoded_label(text: &str) -> bool {
+    text.split('.').any(|label| {
+        label
+            .get(..4)
+            .is_some_and(|start| start.eq_ignore_ascii_case("xn--"))
+    })
+}
+
+fn ascii_domain(text: &str) -> Cow<'_, str> {
+    // RFC 7622 §3.2: one final dot is dropped before anything else is done.
+    let text = text.strip_suffix('.').unwrap_or(text);
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// UTS 46 as the URL standard uses it: mapped, normalised, and every `xn--` label turned into letters and checked.
+fn unicode_domain(text: &str) -> Result<String, JidError> {
+    let uts46 = Uts46::new();
+    // The ASCII that a label may hold is judged below, by one function for all domains.
+    let (letters, outcome) = uts46.to_unicode(
+        text.as_bytes(),
+        AsciiDenyList::EMPTY,
+        Hyphens::CheckFirstLast,
+    );
+    outcome.map_err(|_| JidError::DomainForbidden)?;
+    // The dot may have been one of the ideographic ones, so it is dropped after the mapping.
+    let letters = letters.strip_suffix('.').unwrap_or(&letters);
+    if letters.is_empty() {
+        return Err(JidError::DomainEmpty);
+    }
+    if letters.split('.').any(str::is_empty) {
+        return Err(JidError::LabelEmpty);
+    }
+    // DNS counts the ASCII form.
+    uts46
+        .to_ascii(
+            letters.as_bytes(),
+            AsciiDenyList::EMPTY,
+            Hyphens::CheckFirstLast,
+            DnsLength::Verify,
+        )
+        .map_err(|_| JidError::LabelTooLong)?;
+    Ok(letters.to_owned())
+}
+
+/// Letters, digits and hyphens, no hyphen at an edge. The underscore is let in as well: container networks name hosts
+/// with it, and no rule of XMPP gives it a meaning.
+fn check_label(label: &str) -> Result<(), JidError> {
+    if label.is_empty() {
+        return Err(JidError::LabelEmpty);
+    }
+    if label.is_ascii() && label.len() > LABEL_BYTES_MAX {
+        return Err(JidError::LabelTooLong);
+    }
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | 0x80..);
+    if label.bytes().all(allowed) && !label.starts_with('-') && !label.ends_with('-') {
+        Ok(())
+    } else {
+        Err(JidError::DomainForbidden)
+    }
+}
+
+/// The part after the `/`.
+pub(super) fn resource(text: &str) -> Result<Cow<'_, str>, JidError> {
+    let prepared = if text.is_ascii() {
+        Cow::Borrowed(text)
+    } else {
+        stable(text, resourceprep).ok_or(JidError::ResourceForbidden)?
+    };
+    if prepared.is_empty() {
+        return Err(JidError::ResourceEmpty);
+    }
+    if prepared.len() > JID_PART_BYTES_MAX {
+        return Err(JidError::ResourceTooLong);
+    }
+    if prepared.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(JidError::ResourceForbidden);
+    }
+    Ok(prepared)
+}
+
+/// Resourceprep, except that characters younger than Unicode 3.2 pass: RFC 6122 would refuse every emoji in a device's
+/// or an occupant's name, RFC 7622 §3.4 lets them in. What lies between them is prepared by itself.
+fn resourceprep(text: &str) -> Option<Cow<'_, str>> {
+    if !text.chars().any(tables::unassigned_code_point) {
+        return stringprep::resourceprep(text).ok();
+    }
+    let mut prepared = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(tables::unassigned_code_point) {
+        prepared.push_str(&stringprep::resourceprep(&rest[..at]).ok()?);
+        let young = rest[at..].chars().next()?;
+        prepared.push(young);
+        rest = &rest[at + young.len_utf8()..];
+    }
+    prepared.push_str(&stringprep::resourceprep(rest).ok()?);
+    Some(Cow::Owned(prepared))
+}
+
+/// Prepares twice and refuses text that has no normal form: two spellings of one address must end as one.
+fn stable<'a>(
+    text: &'a str,
+    prepare: impl for<'b> Fn(&'b str) -> Option<Cow<'b, str>>,
+) -> Option<Cow<'a, str>> {
+    let once = prepare(text)?;
+    let is_stable = prepare(&once)? == once;
+    // The preparations may hand back an equal copy; what changed nothing is borrowed.
+    is_stable.then(|| {
+        if once == text {
+            Cow::Borrowed(text)
+        } else {
+            Cow::Owned(once.into_owned())
+        }
+    })
+}

@@ -1,0 +1,274 @@
+//! Forwarding by copying: the start tag is written anew, the payload is copied untouched, children are appended.
+//!
+//! What comes out takes `jabber:client` for granted, as a TCP client stream declares it; WebSocket and BOSH, whose
+//! messages stand alone, add it with [`with_namespace`].
+
+use memchr::memchr3;
+
+use crate::ns;
+
+use super::parser::{Attribute, BindingId, CONTEXT_NODE, NO_NS, Uri, XML_NS};
+use super::{Element, Writer};
+
+/// Attributes to set or, with `None`, to remove; all others stay as they are.
+pub type Attrs<'a> = &'a [(&'static str, Option<&'a str>)];
+
+/// Appends a stanza with some attributes replaced and children added at its end.
+///
+/// Payload bytes are copied as they are. Prefixes that the sender's stream header declared and the stanza uses are
+/// declared on its root, `xmlns="jabber:client"` on the root is dropped, and a root that has a prefix, or whose
+/// children would land in another namespace, is written without one.
+///
+/// ```
+/// # use proto::xml::{Context, Limits, Nodes, splice};
+/// let mut nodes = Nodes::new();
+/// let source = br#"<message to='b@x' xmlns='jabber:client' xml:lang='en'><body>Hi</body></message>"#;
+/// let message = nodes.parse(source, &Context::CLIENT, &Limits::STANZA).unwrap();
+/// let mut out = Vec::new();
+/// splice::forward(message, &[("from", Some("a@x/r"))], |xml| { xml.simple("thread", "1"); }, &mut out);
+/// assert_eq!(out, br#"<message from="a@x/r" to='b@x' xml:lang='en'><body>Hi</body><thread>1</thread></message>"#);
+/// ```
+pub fn forward(stanza: Element<'_>, set: Attrs<'_>, append: impl FnOnce(&mut Writer<'_>), out: &mut Vec<u8>) {
+    forward_into(stanza, set, None, |_| {}, append, out);
+}
+
+/// As [`forward`], and also adds to the end of one of the stanza's children.
+///
+/// `child` must be a child of `stanza`. What `inside` writes without a namespace of its own is in that of `child`, and
+/// what `append` writes is in `jabber:client`.
+pub fn forward_into(
+    stanza: Element<'_>,
+    set: Attrs<'_>,
+    child: Option<Element<'_>>,
+    inside: impl FnOnce(&mut Writer<'_>),
+    append: impl FnOnce(&mut Writer<'_>),
+    out: &mut Vec<u8>,
+) {
+    debug_assert!(child.is_none_or(|child| child.parent().is_some_and(|parent| parent.index == stanza.index)));
+    out.reserve(stanza.raw().len() + START_TAG_BYTES_LIKELY);
+    let mut xml = Writer::new(out);
+    let root_stands = stanza.prefix().is_empty() && stanza.ns() == ns::CLIENT;
+    // `<c:extraParams xmlns:c="jabber:client" xmlns="other">` would swallow what is put into it.
+    let child_stands = child.is_none_or(|child| child.default_ns() == child.ns());
+    if !(root_stands && child_stands) {
+        return rewrite(stanza, set, child, inside, append, &mut xml);
+    }
+    xml.open_checked(stanza.name());
+    write_set(set, &mut xml);
+    for attribute in stanza.attributes().iter().filter(|attribute| !is_set(stanza, attribute, set)) {
+        xml.attr_raw(attribute.raw(stanza.text));
+    }
+    declare_own(stanza, &mut xml);
+    declare_outer(stanza, &mut xml);
+    let content = stanza.inner_raw();
+    match child {
+        None => {
+            if !content.is_empty() {
+                xml.raw(content);
+            }
+        }
+        Some(child) => {
+            let (outer, inner) = (stanza.node(), child.node());
+            xml.raw(&stanza.text[outer.inner_start as usize..inner.start as usize]);
+            extend(child, inside, &mut xml);
+            xml.raw(&stanza.text[inner.end as usize..outer.inner_end as usize]);
+        }
+    }
+    append(&mut xml);
+    xml.close();
+}
+
+/// Room for what a forwarded start tag gains.
+const START_TAG_BYTES_LIKELY: usize = 160;
+
+/// The child as it stands, with more at its end.
+fn extend(child: Element<'_>, inside: impl FnOnce(&mut Writer<'_>), xml: &mut Writer<'_>) {
+    let node = child.node();
+    // The start tag without its `>` or `/>`; the writer ends it either way.
+    let tag = &child.text[node.start as usize..node.inner_start as usize];
+    let name = child.qualified_name();
+    let rest = tag[1 + name.len()..].trim_end_matches('>').trim_end_matches('/').trim();
+    xml.open_checked(name);
+    if !rest.is_empty() {
+        xml.attr_raw(rest);
+    }
+    if !child.inner_raw().is_empty() {
+        xml.raw(child.inner_raw());
+    }
+    inside(xml);
+    xml.close();
+}
+
+/// Appends an element to a place where `default_ns` is the default namespace and no prefix is declared.
+///
+/// The copy means what the element meant: namespaces it got from outside are declared on its start tag.
+pub fn copy(element: Element<'_>, default_ns: &str, out: &mut Vec<u8>) {
+    let node = element.node();
+    let own_default = node.bindings.indices().contains(&(node.default as usize));
+    let foreign_default = !own_default && element.default_ns() != default_ns;
+    if !foreign_default && !element.nodes.uses_prefixes {
+        out.extend_from_slice(element.raw().as_bytes());
+        return;
+    }
+    let mut xml = Writer::new(out);
+    xml.open_checked(element.qualified_name());
+    if foreign_default {
+        xml.ns(element.default_ns());
+    }
+    declare_outer(element, &mut xml);
+    // What is left of the source after its name, with the end tag in it, fits what has been written.
+    let after_name = node.start as usize + 1 + element.qualified_name().len();
+    xml.finish_from_source(&element.text[after_name..node.end as usize]);
+}
+
+/// Appends one element that takes `jabber:client` for granted, and says so on its start tag: for WebSocket messages
+/// (RFC 7395 §3.3.3) and BOSH bodies (XEP-0124 §7), and for `<forwarded/>` (XEP-0297 §3).
+///
+/// `element` is what [`forward`] or a [`Writer`] made, so its root has no `xmlns` yet.
+pub fn with_namespace(element: &[u8], out: &mut Vec<u8>) {
+    const DECLARATION: &[u8] = b" xmlns=\"jabber:client\"";
+    let name_end = memchr3(b' ', b'/', b'>', element).unwrap_or(element.len());
+    out.reserve(element.len() + DECLARATION.len());
+    out.extend_from_slice(&element[..name_end]);
+    out.extend_from_slice(DECLARATION);
+    out.extend_from_slice(&element[name_end..]);
+}
+
+fn write_set(set: Attrs<'_>, xml: &mut Writer<'_>) {
+    for &(name, value) in set {
+        xml.attr_opt(name, value);
+    }
+}
+
+fn is_set(element: Element<'_>, attribute: &Attribute, set: Attrs<'_>) -> bool {
+    attribute.ns == NO_NS && {
+        let name = attribute.local(element.text);
+        set.iter().any(|&(set, _)| set == name)
+    }
+}
+
+/// The element's own declarations of prefixes, as they stand.
+fn declare_own(element: Element<'_>, xml: &mut Writer<'_>) {
+    for binding in element.node().bindings.indices() {
+        let prefix = element.nodes.prefix(element.text, element.context, binding as BindingId);
+        if !prefix.is_empty() {
+            declare(element, binding as BindingId, xml);
+        }
+    }
+}
+
+fn declare(element: Element<'_>, binding: BindingId, xml: &mut Writer<'_>) {
+    let prefix = element.nodes.prefix(element.text, element.context, binding);
+    let uri = element.nodes.uri(element.text, element.context, binding);
+    xml.declare_prefix(prefix, uri);
+}
+
+/// Declares the prefixes that the element or its descendants use and something around it declared.
+fn declare_outer(element: Element<'_>, xml: &mut Writer<'_>) {
+    if !element.nodes.uses_prefixes {
+        return;
+    }
+    let nodes = element.nodes;
+    let range = element.index as usize..element.node().next as usize;
+    let of_elements = nodes.nodes[range.clone()].iter().filter(|node| node.prefix_len > 0).map(|node| node.ns);
+    let first = nodes.nodes[range.start].attributes.start as usize;
+    let last = nodes.nodes[range.end - 1].attributes.end as usize;
+    let of_attributes = nodes.attributes[first..last].iter().map(|attribute| attribute.ns);
+    let mut declared: smallvec::SmallVec<[BindingId; 4]> = smallvec::SmallVec::new();
+    for binding in of_elements.chain(of_attributes) {
+        let home = nodes.bindings[binding as usize].node;
+        let outer = home == CONTEXT_NODE || home < element.index;
+        if outer && !matches!(binding, NO_NS | XML_NS) && !declared.contains(&binding) {
+            declared.push(binding);
+            declare(element, binding, xml);
+        }
+    }
+}
+
+/// Writes a stanza in the plainest form: no element has a prefix, and each says its namespace where it changes.
+///
+/// Text, CDATA and attribute values stay as they are. Prefixes on attributes stay too, declared where they are used.
+fn rewrite(
+    stanza: Element<'_>,
+    set: Attrs<'_>,
+    child: Option<Element<'_>>,
+    inside: impl FnOnce(&mut Writer<'_>),
+    append: impl FnOnce(&mut Writer<'_>),
+    xml: &mut Writer<'_>,
+) {
+    let mut inside = Some(inside);
+    // The open elements, outermost first; their number is bounded by the depth limit of parsing.
+    let mut open: Vec<Element<'_>> = Vec::new();
+    let mut at = 0;
+    for index in stanza.index..stanza.node().next {
+        let element = Element { index, ..stanza };
+        let start = element.node().start;
+        while let Some(&innermost) = open.last()
+            && innermost.node().end <= start
+        {
+            at = close_rewritten(innermost, at, child, &mut inside, xml);
+            open.pop();
+        }
+        if !open.is_empty() {
+            raw_text(&stanza.text[at as usize..start as usize], xml);
+        }
+        let around = open.last().map_or(ns::CLIENT, |around| around.ns());
+        let set = if index == stanza.index { set } else { &[] };
+        open_rewritten(element, around, set, xml);
+        at = element.node().inner_start;
+        open.push(element);
+    }
+    while open.len() > 1 {
+        if let Some(innermost) = open.pop() {
+            at = close_rewritten(innermost, at, child, &mut inside, xml);
+        }
+    }
+    raw_text(&stanza.text[at as usize..stanza.node().inner_end as usize], xml);
+    append(xml);
+    xml.close();
+}
+
+/// Copies the text between two tags; none at all leaves an empty element empty.
+fn raw_text(source: &str, xml: &mut Writer<'_>) {
+    if !source.is_empty() {
+        xml.raw(source);
+    }
+}
+
+/// Ends an element and returns where the source goes on.
+fn close_rewritten(
+    element: Element<'_>,
+    at: u32,
+    child: Option<Element<'_>>,
+    inside: &mut Option<impl FnOnce(&mut Writer<'_>)>,
+    xml: &mut Writer<'_>,
+) -> u32 {
+    raw_text(&element.text[at as usize..element.node().inner_end as usize], xml);
+    if child.is_some_and(|child| child.index == element.index)
+        && let Some(inside) = inside.take()
+    {
+        inside(xml);
+    }
+    xml.close();
+    element.node().end
+}
+
+fn open_rewritten(element: Element<'_>, around: &str, set: Attrs<'_>, xml: &mut Writer<'_>) {
+    let nodes = element.nodes;
+    xml.open_checked(element.name());
+    if element.ns() != around {
+        xml.ns(element.ns());
+    }
+    declare_own(element, xml);
+    write_set(set, xml);
+    let mut declared: smallvec::SmallVec<[BindingId; 4]> = smallvec::SmallVec::new();
+    for attribute in element.attributes().iter().filter(|attribute| !is_set(element, attribute, set)) {
+        let home = nodes.bindings[attribute.ns as usize].node;
+        let fixed = matches!(nodes.bindings[attribute.ns as usize].uri, Uri::None | Uri::Xml);
+        if !fixed && home != element.index && !declared.contains(&attribute.ns) {
+            declared.push(attribute.ns);
+            declare(element, attribute.ns, xml);
+        }
+        xml.attr_raw(attribute.raw(element.text));
+    }
+}

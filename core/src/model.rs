@@ -1,0 +1,15 @@
+//! Rows that XMPP and REST share, and the commands that change them.
+//!
+//! Two kinds of owner keep a user. The [`directory`] of the app has what must be unique or listed: names, profiles,
+//! REST sessions, counters. The [`account`] has what logging in and chatting need. Neither writes the other's rows. The order
+//! in which a change reaches the two is written at each command, chosen so that a crash between them leaves something that is
+//! safe and that a repetition completes; where the second step must happen, a [job](jobs) sees to it.
+//!
+//! *Invariants.* An owner's commands are applied one after another, and the rows planned for one show the writes of those
+//! before it. A command that travels as a job can be applied twice, and late, without harm.
+
+pub mod account;
+pub mod directory;
+pub mod jobs;
+pub mod profile;
+pub mod token;

@@ -32,17 +32,17 @@ pub use writer::{Name, Writer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one top-level element, or of the stream header, both tags included.
-    pub element_bytes_max: u32,
+    pub element_bytes_max: usize,
     /// Nesting below the stream; a top-level element is at depth 1.
-    pub depth_max: u32,
+    pub depth_max: usize,
     /// Attributes on one element, namespace declarations included.
-    pub attributes_max: u32,
+    pub attributes_max: usize,
     /// Bytes of one attribute value as written.
-    pub attribute_bytes_max: u32,
+    pub attribute_bytes_max: usize,
     /// Bytes of one element or attribute name, prefix included. At most [`NAME_BYTES_CEILING`] counts.
-    pub name_bytes_max: u32,
+    pub name_bytes_max: usize,
     /// Prefixes declared at any one place: on the element, its ancestors and the stream header together.
-    pub prefixes_max: u32,
+    pub prefixes_max: usize,
 }
 
 impl Limits {
@@ -68,7 +68,7 @@ impl Limits {
 }
 
 /// The longest name the offset table can hold, whatever the limits say.
-pub const NAME_BYTES_CEILING: u32 = u16::MAX as u32;
+pub const NAME_BYTES_CEILING: usize = u16::MAX as usize;
 
 // RFC 6120 §13.12: a server must not refuse stanzas of 10,000 bytes or less.
 const _: () = assert!(Limits::NEGOTIATION.element_bytes_max >= 10_000);

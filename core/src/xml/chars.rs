@@ -51,9 +51,7 @@ pub(super) fn reference_len(raw: &str) -> Result<usize, XmlError> {
 fn reference(bytes: &[u8]) -> Result<(char, usize), XmlError> {
     // Leading zeros may make a character reference long, so the search for the end has no bound but the text itself;
     // each byte is looked at once all the same, because what follows an error is never looked at again.
-    let end = memchr2(b';', b'<', bytes)
-        .filter(|&end| bytes[end] == b';')
-        .ok_or(XmlError::MalformedReference)?;
+    let end = memchr2(b';', b'<', bytes).filter(|&end| bytes[end] == b';').ok_or(XmlError::MalformedReference)?;
     let c = match &bytes[1..end] {
         b"lt" => '<',
         b"gt" => '>',

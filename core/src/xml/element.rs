@@ -92,10 +92,7 @@ impl<'a> Element<'a> {
     pub fn declares(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.node().bindings.indices().map(move |binding| {
             let binding = binding as u32;
-            (
-                self.nodes.prefix(self.text, self.context, binding),
-                self.nodes.uri(self.text, self.context, binding),
-            )
+            (self.nodes.prefix(self.text, self.context, binding), self.nodes.uri(self.text, self.context, binding))
         })
     }
 
@@ -220,5 +217,97 @@ impl<'a> Iterator for Children<'a> {
         let child = Element { index: self.next, ..self.of };
         self.next = child.node().next;
         Some(child)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::{Limits, XmlError};
+
+    fn with<R>(source: &str, look: impl FnOnce(Element<'_>) -> R) -> R {
+        let mut nodes = Nodes::new();
+        look(nodes.parse(source.as_bytes(), &Context::CLIENT, &Limits::STANZA).unwrap())
+    }
+
+    #[test]
+    fn shows_names_attributes_and_children() {
+        let source = "<message to='a@b' id=\"1\" xml:lang='de' stream:x='y' xmlns:p='urn:p'>\
+                      <body>Hi</body><p:markable p:a='&lt;'/><body xmlns='urn:other'/></message>";
+        with(source, |message| {
+            assert!(message.is("message", "jabber:client"));
+            assert_eq!(message.prefix(), "");
+            assert_eq!(message.attr("to").as_deref(), Some("a@b"));
+            assert_eq!(message.attr("x"), None);
+            assert_eq!(message.attr("lang"), None);
+            assert_eq!(message.attr_ns("x", ns::STREAMS).as_deref(), Some("y"));
+            assert_eq!(message.lang().as_deref(), Some("de"));
+            assert_eq!(message.declares().collect::<Vec<_>>(), [("p", "urn:p")]);
+            let names: Vec<_> = message.children().map(|child| (child.qualified_name(), child.ns())).collect();
+            assert_eq!(names, [("body", "jabber:client"), ("p:markable", "urn:p"), ("body", "urn:other")]);
+            assert_eq!(message.child("body", "urn:other").unwrap().raw(), "<body xmlns='urn:other'/>");
+            let markable = message.child("markable", "urn:p").unwrap();
+            assert_eq!((markable.name(), markable.prefix(), markable.depth()), ("markable", "p", 2));
+            assert_eq!(markable.attr_ns("a", "urn:p").as_deref(), Some("<"));
+            assert_eq!(markable.attr("a"), None);
+            assert_eq!(markable.lang().as_deref(), Some("de"));
+            assert_eq!(message.first_child().unwrap().text(), "Hi");
+            assert_eq!(message.raw(), source);
+        });
+    }
+
+    #[test]
+    fn joins_text_around_children_and_takes_cdata_as_text() {
+        with("<a>1&amp;<b>no</b>2<![CDATA[<c/>&amp;]]>\r\n3<d/>\u{e9}&#x20AC;</a>", |a| {
+            assert_eq!(a.text(), "1&2<c/>&amp;\n3\u{e9}\u{20ac}");
+            assert_eq!(a.first_child().unwrap().text(), "no");
+            assert_eq!(a.children().count(), 2);
+        });
+        with("<a/>", |a| assert_eq!((a.text().as_ref(), a.inner_raw()), ("", "")));
+        with("<a> </a>", |a| assert!(matches!(a.text(), Cow::Borrowed(" "))));
+    }
+
+    #[test]
+    fn resolves_namespaces_by_the_innermost_declaration() {
+        let source = "<a xmlns='u1' xmlns:p='v1'><p:b xmlns:p='v2'><p:c/></p:b><p:d/><e xmlns=''><f/></e><g/></a>";
+        with(source, |a| {
+            fn walk(element: Element<'_>, seen: &mut Vec<String>) {
+                seen.push(format!("{}={}", element.name(), element.ns()));
+                element.children().for_each(|child| walk(child, seen));
+            }
+            let mut seen = Vec::new();
+            walk(a, &mut seen);
+            assert_eq!(seen, ["a=u1", "b=v2", "c=v2", "d=v1", "e=", "f=", "g=u1"]);
+        });
+    }
+
+    #[test]
+    fn inherits_what_the_stream_header_declares() {
+        let mut header_nodes = Nodes::new();
+        let header = b"<s:stream xmlns:s='http://etherx.jabber.org/streams' xmlns='jabber:client' xmlns:q='a&amp;b' \
+                       xml:lang='fr'>";
+        let header = header_nodes.parse_header(header, &Limits::NEGOTIATION).unwrap();
+        let context = Context::declared_by(header);
+        let mut nodes = Nodes::new();
+        let iq = nodes.parse(b"<iq><q:x/></iq>", &context, &Limits::STANZA).unwrap();
+        assert!(iq.is("iq", "jabber:client"));
+        assert!(iq.first_child().unwrap().is("x", "a&b"));
+        assert_eq!(iq.lang().as_deref(), Some("fr"));
+        let refused = nodes.parse(b"<stream:error/>", &context, &Limits::STANZA).err();
+        assert_eq!(refused, Some(XmlError::UndeclaredPrefix));
+    }
+
+    #[test]
+    fn the_usual_header_costs_no_heap() {
+        let mut nodes = Nodes::new();
+        let header = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+        let header = nodes.parse_header(header, &Limits::NEGOTIATION).unwrap();
+        assert_eq!(Context::declared_by(header), Context::CLIENT);
+        assert!(size_of::<Context>() <= 32);
+    }
+
+    #[test]
+    fn says_nothing_of_the_content_when_printed() {
+        with("<a x='secret'>secret</a>", |a| assert!(!format!("{a:?}").contains("secret")));
     }
 }

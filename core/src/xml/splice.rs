@@ -20,7 +20,7 @@ pub type Attrs<'a> = &'a [(&'static str, Option<&'a str>)];
 /// children would land in another namespace, is written without one.
 ///
 /// ```
-/// # use proto::xml::{Context, Limits, Nodes, splice};
+/// # use rookery_core::xml::{Context, Limits, Nodes, splice};
 /// let mut nodes = Nodes::new();
 /// let source = br#"<message to='b@x' xmlns='jabber:client' xml:lang='en'><body>Hi</body></message>"#;
 /// let message = nodes.parse(source, &Context::CLIENT, &Limits::STANZA).unwrap();
@@ -270,5 +270,152 @@ fn open_rewritten(element: Element<'_>, around: &str, set: Attrs<'_>, xml: &mut 
             declare(element, attribute.ns, xml);
         }
         xml.attr_raw(attribute.raw(element.text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::{Context, Limits, Nodes};
+
+    const FROM: Attrs<'static> = &[("from", Some("a@x/r"))];
+
+    fn context(header: &str) -> Context {
+        Context::declared_by(Nodes::new().parse_header(header.as_bytes(), &Limits::NEGOTIATION).unwrap())
+    }
+
+    fn forwarded(source: &str, context: &Context) -> String {
+        let mut nodes = Nodes::new();
+        let stanza = nodes.parse(source.as_bytes(), context, &Limits::STANZA).unwrap();
+        let mut out = Vec::new();
+        let child = stanza.child("extraParams", ns::CLIENT);
+        let inside = |xml: &mut Writer<'_>| {
+            xml.simple("dialog_id", "7");
+        };
+        let append = |xml: &mut Writer<'_>| {
+            xml.empty("delay", ns::DELAY);
+        };
+        forward_into(stanza, FROM, child, inside, append, &mut out);
+        // Whatever comes out must read as a stanza in a plain client stream.
+        let mut nodes = Nodes::new();
+        let again = nodes.parse(&out, &Context::CLIENT, &Limits::STANZA).unwrap();
+        assert!(again.is(stanza.name(), ns::CLIENT));
+        assert_eq!(again.prefix(), "");
+        if let Some(params) = again.child("extraParams", ns::CLIENT) {
+            assert_eq!(params.child("dialog_id", ns::CLIENT).unwrap().text(), "7");
+        }
+        assert!(again.child("delay", ns::DELAY).is_some());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn forwards_the_payload_as_it_came() {
+        let cases = [
+            ("<message/>", r#"<message from="a@x/r">¤</message>"#),
+            ("<message  to = 'b' ></message >", r#"<message from="a@x/r" to = 'b'>¤</message>"#),
+            (
+                "<message from='me' xmlns='jabber:client' to=\"b\" xml:lang='en' x='1'>\n<body>a&lt;<![CDATA[<]]></body></message>",
+                "<message from=\"a@x/r\" to=\"b\" xml:lang='en' x='1'>\n<body>a&lt;<![CDATA[<]]></body>¤</message>",
+            ),
+            (
+                "<message xmlns:p='urn:p'><p:x p:y='1'/></message>",
+                r#"<message from="a@x/r" xmlns:p="urn:p"><p:x p:y='1'/>¤</message>"#,
+            ),
+            (
+                "<message><extraParams/>x</message>",
+                r#"<message from="a@x/r"><extraParams><dialog_id>7</dialog_id></extraParams>x¤</message>"#,
+            ),
+            (
+                "<message>x<extraParams xmlns='jabber:client' a='/'><k>v</k></extraParams><y/></message>",
+                "<message from=\"a@x/r\">x<extraParams xmlns='jabber:client' a='/'><k>v</k><dialog_id>7</dialog_id></extraParams><y/>¤</message>",
+            ),
+        ];
+        for (source, expected) in cases {
+            let expected = expected.replace('¤', r#"<delay xmlns="urn:xmpp:delay"/>"#);
+            assert_eq!(forwarded(source, &Context::CLIENT), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn declares_what_the_senders_stream_header_declared() {
+        let header =
+            "<s:stream xmlns:s='http://etherx.jabber.org/streams' xmlns='jabber:client' xmlns:p='a&amp;b' xmlns:q='q'>";
+        let xml = forwarded("<message><p:x><p:y q:z='1'/></p:x></message>", &context(header));
+        assert!(
+            xml.starts_with(r#"<message from="a@x/r" xmlns:p="a&amp;b" xmlns:q="q"><p:x><p:y q:z='1'/></p:x>"#),
+            "{xml}"
+        );
+    }
+
+    #[test]
+    fn writes_stanzas_with_prefixes_or_other_defaults_in_the_plain_form() {
+        let cases = [
+            (
+                "<c:message xmlns:c='jabber:client' xmlns='urn:other' to='b'>t<c:body c:a='1'>x&amp;</c:body><o><c:i/></o></c:message>",
+                "<message xmlns:c=\"jabber:client\" from=\"a@x/r\" to='b'>t<body xmlns:c=\"jabber:client\" c:a='1'>x&amp;</body><o xmlns=\"urn:other\"><i xmlns=\"jabber:client\"/></o>¤</message>",
+            ),
+            (
+                "<message><q:extraParams xmlns:q='jabber:client' xmlns='u'>a<b/>c</q:extraParams></message>",
+                "<message from=\"a@x/r\"><extraParams xmlns:q=\"jabber:client\">a<b xmlns=\"u\"/>c<dialog_id>7</dialog_id></extraParams>¤</message>",
+            ),
+        ];
+        for (source, expected) in cases {
+            let expected = expected.replace('¤', r#"<delay xmlns="urn:xmpp:delay"/>"#);
+            assert_eq!(forwarded(source, &Context::CLIENT), expected, "{source}");
+        }
+        let prefixed = context("<stream xmlns='http://etherx.jabber.org/streams' xmlns:c='jabber:client'>");
+        assert_eq!(
+            forwarded("<c:message><c:body>x</c:body></c:message>", &prefixed),
+            r#"<message from="a@x/r"><body>x</body><delay xmlns="urn:xmpp:delay"/></message>"#
+        );
+    }
+
+    #[test]
+    fn sets_keeps_and_removes_attributes() {
+        let mut nodes = Nodes::new();
+        let source = b"<iq type='set' id='1' to='b' from='c' stream:to='kept'/>";
+        let iq = nodes.parse(source, &Context::CLIENT, &Limits::STANZA).unwrap();
+        let mut out = Vec::new();
+        forward(iq, &[("from", None), ("to", Some("d'\"<")), ("type", Some("error"))], |_| {}, &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"<iq to="d&apos;&quot;&lt;" type="error" id='1' stream:to='kept' xmlns:stream="http://etherx.jabber.org/streams"/>"#
+        );
+    }
+
+    #[test]
+    fn copies_an_element_with_the_namespaces_it_had() {
+        let cases = [
+            ("<iq><q xmlns='u'><a/></q></iq>", "", "<q xmlns='u'><a/></q>"),
+            ("<iq><q/></iq>", ns::CLIENT, "<q/>"),
+            ("<iq><q a='1'>x</q></iq>", "", r#"<q xmlns="jabber:client" a='1'>x</q>"#),
+            ("<iq xmlns:p='v'><p:q/></iq>", ns::CLIENT, r#"<p:q xmlns:p="v"/>"#),
+            (
+                "<iq xmlns:p='v'><q xmlns='u'><a p:b=''/></q></iq>",
+                ns::CLIENT,
+                r#"<q xmlns:p="v" xmlns='u'><a p:b=''/></q>"#,
+            ),
+            ("<iq xmlns:p='v'><p:q xmlns:p='w'/></iq>", ns::CLIENT, "<p:q xmlns:p='w'/>"),
+        ];
+        for (source, default_ns, expected) in cases {
+            let mut nodes = Nodes::new();
+            let iq = nodes.parse(source.as_bytes(), &Context::CLIENT, &Limits::STANZA).unwrap();
+            let mut out = Vec::new();
+            copy(iq.first_child().unwrap(), default_ns, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn says_the_namespace_where_a_message_stands_alone() {
+        for (plain, expected) in [
+            ("<a/>", r#"<a xmlns="jabber:client"/>"#),
+            ("<a>x</a>", r#"<a xmlns="jabber:client">x</a>"#),
+            ("<a b='/>'/>", r#"<a xmlns="jabber:client" b='/>'/>"#),
+        ] {
+            let mut out = b"before".to_vec();
+            with_namespace(plain.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("before{expected}"));
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! still open when it is dropped is closed then, so that tags always balance.
 //!
 //! ```
-//! # use proto::{ns, xml::Writer};
+//! # use rookery_core::{ns, xml::Writer};
 //! let mut out = Vec::new();
 //! let mut xml = Writer::new(&mut out);
 //! xml.open("iq").attr("type", "result").attr_opt("id", Some("a1"));

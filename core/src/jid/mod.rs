@@ -101,11 +101,7 @@ impl Layout {
     }
 
     fn domain(self, text: &str) -> &str {
-        let start = if self.local_end > 0 {
-            self.local_end as usize + 1
-        } else {
-            0
-        };
+        let start = if self.local_end > 0 { self.local_end as usize + 1 } else { 0 };
         &text[start..self.domain_end as usize]
     }
 
@@ -143,29 +139,18 @@ impl<'a> Jid<'a> {
         let parts = Parts::prepare(local, domain, resource)?;
         let layout = parts.layout();
         // Only where preparation changed nothing is the text itself the JID.
-        let text = if parts.same_as(text) {
-            Cow::Borrowed(text)
-        } else {
-            Cow::Owned(parts.join())
-        };
+        let text = if parts.same_as(text) { Cow::Borrowed(text) } else { Cow::Owned(parts.join()) };
         Ok(Self { text, layout })
     }
 
     /// Puts a JID together from its parts, each brought into normal form.
-    pub fn from_parts(
-        local: Option<&str>,
-        domain: &str,
-        resource: Option<&str>,
-    ) -> Result<Jid<'static>, JidError> {
+    pub fn from_parts(local: Option<&str>, domain: &str, resource: Option<&str>) -> Result<Jid<'static>, JidError> {
         let bytes = local.map_or(0, str::len) + domain.len() + resource.map_or(0, str::len);
         if bytes > JID_TEXT_BYTES_MAX {
             return Err(JidError::TooLong);
         }
         let parts = Parts::prepare(local, domain, resource)?;
-        Ok(Jid {
-            layout: parts.layout(),
-            text: Cow::Owned(parts.join()),
-        })
+        Ok(Jid { layout: parts.layout(), text: Cow::Owned(parts.join()) })
     }
 
     /// The whole JID, in normal form.
@@ -200,26 +185,17 @@ impl<'a> Jid<'a> {
 
     /// The JID without its resource, to keep.
     pub fn to_bare(&self) -> BareJid {
-        BareJid {
-            text: self.bare_str().into(),
-            layout: self.layout,
-        }
+        BareJid { text: self.bare_str().into(), layout: self.layout }
     }
 
     /// The JID with its resource, to keep; `None` without one.
     pub fn to_full(&self) -> Option<FullJid> {
-        (!self.is_bare()).then(|| FullJid {
-            text: self.text.as_ref().into(),
-            layout: self.layout,
-        })
+        (!self.is_bare()).then(|| FullJid { text: self.text.as_ref().into(), layout: self.layout })
     }
 
     /// The same JID, free of the text it was parsed from.
     pub fn into_owned(self) -> Jid<'static> {
-        Jid {
-            text: Cow::Owned(self.text.into_owned()),
-            layout: self.layout,
-        }
+        Jid { text: Cow::Owned(self.text.into_owned()), layout: self.layout }
     }
 }
 
@@ -231,11 +207,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn prepare(
-        local: Option<&'a str>,
-        domain: &'a str,
-        resource: Option<&'a str>,
-    ) -> Result<Self, JidError> {
+    fn prepare(local: Option<&'a str>, domain: &'a str, resource: Option<&'a str>) -> Result<Self, JidError> {
         Ok(Self {
             local: local.map(prepare::local).transpose()?,
             domain: prepare::domain(domain)?,
@@ -247,10 +219,7 @@ impl<'a> Parts<'a> {
         let local_end = self.local.as_ref().map_or(0, |local| local.len());
         let domain_start = if local_end > 0 { local_end + 1 } else { 0 };
         // Each part is at most JID_PART_BYTES_MAX, so both fit.
-        Layout {
-            local_end: local_end as u16,
-            domain_end: (domain_start + self.domain.len()) as u16,
-        }
+        Layout { local_end: local_end as u16, domain_end: (domain_start + self.domain.len()) as u16 }
     }
 
     /// Whether joining the parts would give `text` again: preparation borrowed everything and dropped no final dot.
@@ -267,10 +236,7 @@ impl<'a> Parts<'a> {
     fn bytes(&self) -> usize {
         self.local.as_ref().map_or(0, |local| local.len() + 1)
             + self.domain.len()
-            + self
-                .resource
-                .as_ref()
-                .map_or(0, |resource| resource.len() + 1)
+            + self.resource.as_ref().map_or(0, |resource| resource.len() + 1)
     }
 
     fn join(&self) -> String {
@@ -299,24 +265,13 @@ impl BareJid {
     /// Reads a JID that must not have a resource.
     pub fn parse(text: &str) -> Result<Self, JidError> {
         let jid = Jid::parse(text)?;
-        if jid.is_bare() {
-            Ok(jid.to_bare())
-        } else {
-            Err(JidError::ResourceUnexpected)
-        }
+        if jid.is_bare() { Ok(jid.to_bare()) } else { Err(JidError::ResourceUnexpected) }
     }
 
     /// Puts together what is known to be in normal form.
     fn of_prepared(local: &str, domain: &Domain) -> Self {
-        let parts = Parts {
-            local: Some(Cow::Borrowed(local)),
-            domain: Cow::Borrowed(domain.as_str()),
-            resource: None,
-        };
-        Self {
-            layout: parts.layout(),
-            text: parts.join().into(),
-        }
+        let parts = Parts { local: Some(Cow::Borrowed(local)), domain: Cow::Borrowed(domain.as_str()), resource: None };
+        Self { layout: parts.layout(), text: parts.join().into() }
     }
 
     /// The part before the `@`, if there is one.
@@ -339,18 +294,12 @@ impl BareJid {
         text.push_str(&self.text);
         text.push('/');
         text.push_str(&resource);
-        Ok(FullJid {
-            text: text.into(),
-            layout: self.layout,
-        })
+        Ok(FullJid { text: text.into(), layout: self.layout })
     }
 
     /// The same JID, borrowed, where a bare or a full one will do.
     pub fn as_jid(&self) -> Jid<'_> {
-        Jid {
-            text: Cow::Borrowed(&self.text),
-            layout: self.layout,
-        }
+        Jid { text: Cow::Borrowed(&self.text), layout: self.layout }
     }
 }
 
@@ -389,18 +338,12 @@ impl FullJid {
 
     /// The JID without its resource, to keep.
     pub fn to_bare(&self) -> BareJid {
-        BareJid {
-            text: self.bare_str().into(),
-            layout: self.layout,
-        }
+        BareJid { text: self.bare_str().into(), layout: self.layout }
     }
 
     /// The same JID, borrowed, where a bare or a full one will do.
     pub fn as_jid(&self) -> Jid<'_> {
-        Jid {
-            text: Cow::Borrowed(&self.text),
-            layout: self.layout,
-        }
+        Jid { text: Cow::Borrowed(&self.text), layout: self.layout }
     }
 }
 
@@ -415,9 +358,7 @@ impl Domain {
     pub fn parse(text: &str) -> Result<Self, JidError> {
         let jid = Jid::parse(text)?;
         if jid.layout.local_end == 0 && jid.is_bare() {
-            Ok(Self {
-                text: jid.text.as_ref().into(),
-            })
+            Ok(Self { text: jid.text.as_ref().into() })
         } else {
             Err(JidError::NotDomain)
         }
@@ -425,14 +366,8 @@ impl Domain {
 
     /// This domain as an address: the server itself.
     pub fn to_bare(&self) -> BareJid {
-        let layout = Layout {
-            local_end: 0,
-            domain_end: self.text.len() as u16,
-        };
-        BareJid {
-            text: Arc::clone(&self.text),
-            layout,
-        }
+        let layout = Layout { local_end: 0, domain_end: self.text.len() as u16 };
+        BareJid { text: Arc::clone(&self.text), layout }
     }
 }
 

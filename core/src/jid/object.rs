@@ -81,9 +81,7 @@ fn hex_value(digit: u8) -> Option<u8> {
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_hex()
-            .iter()
-            .try_for_each(|&digit| fmt::Write::write_char(f, char::from(digit)))
+        self.to_hex().iter().try_for_each(|&digit| fmt::Write::write_char(f, char::from(digit)))
     }
 }
 
@@ -104,11 +102,7 @@ impl FromStr for ObjectId {
 /// Hex digits where people read (JSON), the twelve bytes alone where they do not (rows).
 impl Serialize for ObjectId {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if to.is_human_readable() {
-            to.collect_str(self)
-        } else {
-            self.0.serialize(to)
-        }
+        if to.is_human_readable() { to.collect_str(self) } else { self.0.serialize(to) }
     }
 }
 
@@ -206,10 +200,7 @@ impl RoomJid {
     /// Reads the local part of a room JID; `None` if it is not exactly `APPID_DIALOGID`.
     pub fn parse_local(local: &str) -> Option<Self> {
         let (app, dialog) = local.split_once('_')?;
-        Some(Self {
-            app: app.parse().ok()?,
-            dialog: dialog.parse().ok()?,
-        })
+        Some(Self { app: app.parse().ok()?, dialog: dialog.parse().ok()? })
     }
 
     /// The room that `jid` names, whether it names an occupant or the room itself; `None` away from `domain`.
@@ -235,5 +226,55 @@ impl RoomJid {
 impl fmt::Display for RoomJid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}_{}", self.app, self.dialog)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "56c5bbb628f9ab7a75000002";
+
+    #[test]
+    fn puts_seconds_maker_and_counter_in_order() {
+        let id = ObjectId::new(0x56c5_bbb6, [0x28, 0xf9, 0xab, 0x7a, 0x75], 0xff00_0002);
+        assert_eq!(id.to_string(), TEXT);
+        assert_eq!(id.secs(), 0x56c5_bbb6);
+        assert!(id < ObjectId::new(0x56c5_bbb6, [0x28, 0xf9, 0xab, 0x7a, 0x75], 3));
+        assert!(id < ObjectId::new(0x56c5_bbb7, [0; 5], 0));
+    }
+
+    #[test]
+    fn reads_24_small_hex_digits_and_nothing_else() {
+        assert_eq!(TEXT.parse::<DialogId>().unwrap().to_string(), TEXT);
+        let capitals = TEXT.to_uppercase();
+        let others =
+            ["", &TEXT[1..], "56c5bbb628f9ab7a750000021", &capitals, "56c5bbb628f9ab7a7500000g", "éééééééééééé"];
+        for text in others {
+            assert_eq!(text.parse::<MessageId>(), Err(ObjectIdError), "{text}");
+        }
+    }
+
+    #[test]
+    fn is_text_for_people_and_twelve_bytes_in_rows() {
+        let id: MessageId = TEXT.parse().unwrap();
+        let row = postcard::to_allocvec(&id).unwrap();
+        assert_eq!(row, id.as_bytes());
+        assert_eq!(postcard::from_bytes::<MessageId>(&row), Ok(id));
+        let text = de::value::StrDeserializer::<de::value::Error>::new(TEXT);
+        assert_eq!(MessageId::deserialize(text), Ok(id));
+    }
+
+    #[test]
+    fn names_a_room_after_its_dialog() {
+        let domain = Domain::parse("muc.chat.example").unwrap();
+        let room = RoomJid { app: AppId(92), dialog: TEXT.parse().unwrap() };
+        let jid = room.at(&domain);
+        assert_eq!(jid, format!("92_{TEXT}@muc.chat.example").as_str());
+        assert_eq!(RoomJid::of(&jid.as_jid(), &domain), Some(room));
+        assert_eq!(RoomJid::of(&jid.with_resource("55").unwrap().as_jid(), &domain), Some(room));
+        for local in ["", "92", TEXT, "92_", "092_56c5bbb628f9ab7a75000002", "92-56c5bbb628f9ab7a75000002"] {
+            assert_eq!(RoomJid::parse_local(local), None, "{local}");
+        }
     }
 }

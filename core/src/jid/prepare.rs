@@ -39,10 +39,7 @@ pub(super) fn local(text: &str) -> Result<Cow<'_, str>, JidError> {
 /// RFC 7622 §3.3.1: what would make the address ambiguous, besides blanks and controls. Bytes beyond ASCII have been
 /// through nodeprep.
 fn is_forbidden_in_local(byte: u8) -> bool {
-    matches!(
-        byte,
-        0..=b' ' | 0x7f | b'"' | b'&' | b'\'' | b'/' | b':' | b'<' | b'>' | b'@'
-    )
+    matches!(byte, 0..=b' ' | 0x7f | b'"' | b'&' | b'\'' | b'/' | b':' | b'<' | b'>' | b'@')
 }
 
 /// The domain: a host name with the letters its labels stand for, or an address.
@@ -50,11 +47,7 @@ pub(super) fn domain(text: &str) -> Result<Cow<'_, str>, JidError> {
     if text.starts_with('[') {
         return address_literal(text);
     }
-    let prepared = if text.is_ascii() && !has_encoded_label(text) {
-        ascii_domain(text)
-    } else {
-        Cow::Owned(unicode_domain(text)?)
-    };
+    let prepared = if text.is_ascii() && !has_encoded_label(text) { ascii_domain(text) } else { unicode_domain(text)? };
     if prepared.is_empty() {
         return Err(JidError::DomainEmpty);
     }
@@ -67,26 +60,15 @@ pub(super) fn domain(text: &str) -> Result<Cow<'_, str>, JidError> {
 
 /// RFC 7622 §3.2: an IPv6 address stands in brackets. The shortest way to write it is its normal form.
 fn address_literal(text: &str) -> Result<Cow<'_, str>, JidError> {
-    let inside = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .ok_or(JidError::AddressLiteral)?;
+    let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).ok_or(JidError::AddressLiteral)?;
     let address: Ipv6Addr = inside.parse().map_err(|_| JidError::AddressLiteral)?;
     let normal = format!("[{address}]");
-    Ok(if normal == text {
-        Cow::Borrowed(text)
-    } else {
-        Cow::Owned(normal)
-    })
+    Ok(if normal == text { Cow::Borrowed(text) } else { Cow::Owned(normal) })
 }
 
 /// Whether a label may be the ASCII form of an internationalised one.
 fn has_encoded_label(text: &str) -> bool {
-    text.split('.').any(|label| {
-        label
-            .get(..4)
-            .is_some_and(|start| start.eq_ignore_ascii_case("xn--"))
-    })
+    text.split('.').any(|label| label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--")))
 }
 
 fn ascii_domain(text: &str) -> Cow<'_, str> {
@@ -100,14 +82,10 @@ fn ascii_domain(text: &str) -> Cow<'_, str> {
 }
 
 /// UTS 46 as the URL standard uses it: mapped, normalised, and every `xn--` label turned into letters and checked.
-fn unicode_domain(text: &str) -> Result<String, JidError> {
+fn unicode_domain(text: &str) -> Result<Cow<'_, str>, JidError> {
     let uts46 = Uts46::new();
     // The ASCII that a label may hold is judged below, by one function for all domains.
-    let (letters, outcome) = uts46.to_unicode(
-        text.as_bytes(),
-        AsciiDenyList::EMPTY,
-        Hyphens::CheckFirstLast,
-    );
+    let (letters, outcome) = uts46.to_unicode(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::CheckFirstLast);
     outcome.map_err(|_| JidError::DomainForbidden)?;
     // The dot may have been one of the ideographic ones, so it is dropped after the mapping.
     let letters = letters.strip_suffix('.').unwrap_or(&letters);
@@ -119,14 +97,9 @@ fn unicode_domain(text: &str) -> Result<String, JidError> {
     }
     // DNS counts the ASCII form.
     uts46
-        .to_ascii(
-            letters.as_bytes(),
-            AsciiDenyList::EMPTY,
-            Hyphens::CheckFirstLast,
-            DnsLength::Verify,
-        )
+        .to_ascii(letters.as_bytes(), AsciiDenyList::EMPTY, Hyphens::CheckFirstLast, DnsLength::Verify)
         .map_err(|_| JidError::LabelTooLong)?;
-    Ok(letters.to_owned())
+    Ok(borrow_unchanged(text, Cow::Borrowed(letters)))
 }
 
 /// Letters, digits and hyphens, no hyphen at an edge. The underscore is let in as well: container networks name hosts
@@ -174,28 +147,25 @@ fn resourceprep(text: &str) -> Option<Cow<'_, str>> {
     let mut prepared = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(tables::unassigned_code_point) {
-        prepared.push_str(&stringprep::resourceprep(&rest[..at]).ok()?);
-        let young = rest[at..].chars().next()?;
-        prepared.push(young);
-        rest = &rest[at + young.len_utf8()..];
+        let (old, young) = rest.split_at(at);
+        let (young, after) = young.split_at(young.chars().next()?.len_utf8());
+        prepared.push_str(&stringprep::resourceprep(old).ok()?);
+        // Some stand for older characters and can be prepared like them.
+        prepared.push_str(&stringprep::resourceprep(young).unwrap_or(Cow::Borrowed(young)));
+        rest = after;
     }
     prepared.push_str(&stringprep::resourceprep(rest).ok()?);
     Some(Cow::Owned(prepared))
 }
 
 /// Prepares twice and refuses text that has no normal form: two spellings of one address must end as one.
-fn stable<'a>(
-    text: &'a str,
-    prepare: impl for<'b> Fn(&'b str) -> Option<Cow<'b, str>>,
-) -> Option<Cow<'a, str>> {
+fn stable<'a>(text: &'a str, prepare: impl for<'b> Fn(&'b str) -> Option<Cow<'b, str>>) -> Option<Cow<'a, str>> {
     let once = prepare(text)?;
     let is_stable = prepare(&once)? == once;
-    // The preparations may hand back an equal copy; what changed nothing is borrowed.
-    is_stable.then(|| {
-        if once == text {
-            Cow::Borrowed(text)
-        } else {
-            Cow::Owned(once.into_owned())
-        }
-    })
+    is_stable.then(|| borrow_unchanged(text, once))
+}
+
+/// Preparation may hand back an equal copy; what changed nothing is borrowed.
+fn borrow_unchanged<'a>(text: &'a str, prepared: Cow<'_, str>) -> Cow<'a, str> {
+    if prepared == text { Cow::Borrowed(text) } else { Cow::Owned(prepared.into_owned()) }
 }

@@ -60,11 +60,7 @@ fn strict_decimal<N: FromStr>(text: &str) -> Option<N> {
     let digits = text.as_bytes();
     let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let zero_in_front = digits.len() > 1 && digits[0] == b'0';
-    if all_digits && !zero_in_front {
-        text.parse().ok()
-    } else {
-        None
-    }
+    if all_digits && !zero_in_front { text.parse().ok() } else { None }
 }
 
 /// Reads the local part `USERID-APPID`; `None` if it is not exactly that.
@@ -108,5 +104,62 @@ impl AccountId {
     /// The account's address.
     pub fn at(self, domain: &Domain) -> BareJid {
         BareJid::of_prepared(&self.local(), domain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_only_the_one_spelling_of_an_account() {
+        assert_eq!(user_of("55-92"), Some((UserId(55), AppId(92))));
+        let largest = format!("{}-{}", u64::MAX, u32::MAX);
+        assert_eq!(user_of(&largest), Some((UserId(u64::MAX), AppId(u32::MAX))));
+        assert_eq!(local_of(UserId(u64::MAX), AppId(u32::MAX)), largest);
+        let others = [
+            "",
+            "-",
+            "55",
+            "55-",
+            "-92",
+            "+55-92",
+            "55-+92",
+            "055-92",
+            "55-092",
+            "55--92",
+            "55-92-1",
+            " 55-92",
+            "55-92 ",
+            "5 5-92",
+            "0x5-92",
+            "55_92",
+            "55-9a",
+            "\u{ff15}-92",
+            "18446744073709551616-92",
+            "55-4294967296",
+        ];
+        for local in others {
+            assert_eq!(user_of(local), None, "{local:?}");
+        }
+    }
+
+    #[test]
+    fn finds_the_account_of_a_jid_at_the_chat_domain_only() {
+        let domain = Domain::parse("chat.example").unwrap();
+        let account = AccountId { app: AppId(92), user: UserId(55) };
+        for text in ["55-92@chat.example", "55-92@CHAT.example/phone"] {
+            assert_eq!(AccountId::of(&Jid::parse(text).unwrap(), &domain), Some(account));
+        }
+        for text in ["55-92@muc.chat.example", "chat.example", "romeo@chat.example"] {
+            assert_eq!(AccountId::of(&Jid::parse(text).unwrap(), &domain), None, "{text}");
+        }
+        assert_eq!(account.at(&domain), BareJid::parse("55-92@chat.example").unwrap());
+        assert_eq!(account.at(&domain).domain(), "chat.example");
+    }
+
+    #[test]
+    fn makes_a_resource_of_random_bytes() {
+        assert_eq!(server_resource([0xa5; 12]), "a5a5a5a5a5a5a5a5a5a5a5a5");
     }
 }

@@ -1,7 +1,9 @@
 //! RocksDB: one column family per table, one synced write per commit.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -21,6 +23,7 @@ use crate::{META, StoreError, Tuning};
 pub struct Rocks {
     db: DB,
     path: PathBuf,
+    families: Vec<String>,
     synced: WriteOptions,
 }
 
@@ -32,28 +35,32 @@ impl Rocks {
     ///
     /// # Errors
     /// [`StoreError::Locked`], [`StoreError::NotWritable`], [`StoreError::DiskFull`], [`StoreError::Corrupt`], and the format
-    /// errors; each says what to do. A store that is refused for its format is left untouched.
+    /// errors; each says what to do. A store that is refused for its format keeps its rows and families as they are.
     pub fn open(path: &Path, tables: &[&'static Table], tuning: &Tuning) -> Result<Rocks, StoreError> {
-        fs::create_dir_all(path).map_err(|cause| not_writable(path, &cause.to_string()))?;
+        make_directory(path).map_err(|cause| not_writable(path, &cause.to_string()))?;
         let database = tuning.database();
         let family = tuning.family(&Cache::new_lru_cache(tuning.cache_bytes));
-        let present = families_present(path, &database)?;
+        let mut families = families_present(path, &database)?;
 
-        let descriptors = present.iter().map(|name| ColumnFamilyDescriptor::new(name, family.clone()));
+        let descriptors = families.iter().map(|name| ColumnFamilyDescriptor::new(name, family.clone()));
         let db = DB::open_cf_descriptors(&database, path, descriptors).map_err(|error| sorted(path, error))?;
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        let mut rocks = Rocks { db, path: path.to_owned(), synced };
+        let mut rocks = Rocks { db, path: path.to_owned(), families: Vec::new(), synced };
 
         // Families are created only once it is clear that the store is ours to change.
         let age = migrate::age(&rocks, path)?;
         let ours: HashSet<&str> = tables.iter().map(|table| table.name()).chain([META.name()]).collect();
-        if age == Age::New && present.iter().any(|name| !ours.contains(&name[..])) {
+        if age == Age::New && families.iter().any(|name| !ours.contains(&name[..])) {
             return Err(StoreError::UnknownFormat { path: path.display().to_string() });
         }
-        for name in ours.into_iter().filter(|name| !present.iter().any(|present| present == name)) {
-            rocks.db.create_cf(name, &family).map_err(|error| sorted(path, error))?;
+        for name in ours {
+            if rocks.db.cf_handle(name).is_none() {
+                rocks.db.create_cf(name, &family).map_err(|error| sorted(path, error))?;
+                families.push(name.to_owned());
+            }
         }
+        rocks.families = families;
         migrate::bring_up(&rocks, age)?;
         Ok(rocks)
     }
@@ -170,8 +177,7 @@ impl Backend for Rocks {
 
     /// Writes all memtables to tables, so that the next start has no log to replay.
     fn settle(&self) -> Result<(), StoreError> {
-        let names = DB::list_cf(&rocksdb::Options::default(), &self.path).map_err(|error| sorted(&self.path, error))?;
-        let families: Vec<&ColumnFamily> = names.iter().filter_map(|name| self.db.cf_handle(name)).collect();
+        let families: Vec<&ColumnFamily> = self.families.iter().filter_map(|name| self.db.cf_handle(name)).collect();
         self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| sorted(&self.path, error))
     }
 }
@@ -200,6 +206,18 @@ fn tiered(tier: ReadTier) -> ReadOptions {
     let mut options = ReadOptions::default();
     options.set_read_tier(tier);
     options
+}
+
+/// Creates the directory and what is missing above it, readable by this user only, and makes sure that a power cut does not take
+/// the directory away with everything acknowledged in it.
+fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_directory(above)?;
+    DirBuilder::new().mode(0o700).create(path)?;
+    File::open(above)?.sync_all()
 }
 
 /// The families on disk; the default one for a directory without a database.

@@ -53,9 +53,7 @@ impl SaslCondition {
             Self::CredentialsExpired => "The password or token has expired",
             Self::EncryptionRequired => "This mechanism needs TLS: send <starttls/> first",
             Self::IncorrectEncoding => "The payload is not strict base64",
-            Self::InvalidAuthzid => {
-                "Leave the authorization identity out, or give your own bare JID"
-            }
+            Self::InvalidAuthzid => "Leave the authorization identity out, or give your own bare JID",
             Self::InvalidMechanism => "This mechanism was not offered",
             Self::MalformedRequest => "The payload is not what the mechanism says",
             Self::MechanismTooWeak => "This account needs a stronger mechanism",

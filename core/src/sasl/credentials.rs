@@ -63,10 +63,7 @@ impl ScramKeys {
     /// Derives the keys of a secret: two PBKDF2, so expensive. `secret` is a password from [`prepare_password`], or a
     /// token as it is.
     pub fn derive(secret: &str, salt: &[u8; SALT_BYTES], iterations: NonZeroU32) -> Self {
-        Self {
-            sha1: SHA_1.keys(secret, salt, iterations),
-            sha256: SHA_256.keys(secret, salt, iterations),
-        }
+        Self { sha1: SHA_1.keys(secret, salt, iterations), sha256: SHA_256.keys(secret, salt, iterations) }
     }
 }
 
@@ -83,44 +80,33 @@ pub(super) static SHA_1: Hash<20> = Hash {
     pbkdf2: pbkdf2::PBKDF2_HMAC_SHA1,
 };
 
-pub(super) static SHA_256: Hash<32> = Hash {
-    hmac: hmac::HMAC_SHA256,
-    digest: &digest::SHA256,
-    pbkdf2: pbkdf2::PBKDF2_HMAC_SHA256,
-};
+pub(super) static SHA_256: Hash<32> =
+    Hash { hmac: hmac::HMAC_SHA256, digest: &digest::SHA256, pbkdf2: pbkdf2::PBKDF2_HMAC_SHA256 };
 
 impl<const N: usize> Hash<N> {
-    /// RFC 5802 §3: SaltedPassword, then StoredKey = H(HMAC(SaltedPassword, "Client Key")) and
-    /// ServerKey = HMAC(SaltedPassword, "Server Key").
-    fn keys(&self, secret: &str, salt: &[u8], iterations: NonZeroU32) -> Keys<N> {
+    /// RFC 5802 §3: StoredKey = H(HMAC(SaltedPassword, "Client Key")), ServerKey = HMAC(SaltedPassword, "Server Key").
+    pub(super) fn keys(&self, secret: &str, salt: &[u8], iterations: NonZeroU32) -> Keys<N> {
         let mut salted = Zeroizing::new([0; N]);
-        pbkdf2::derive(
-            self.pbkdf2,
-            iterations,
-            salt,
-            secret.as_bytes(),
-            &mut salted[..],
-        );
+        pbkdf2::derive(self.pbkdf2, iterations, salt, secret.as_bytes(), &mut salted[..]);
         let client = Zeroizing::new(self.mac(&salted[..], b"Client Key"));
-        Keys {
-            stored: self.hash(&client[..]),
-            server: self.mac(&salted[..], b"Server Key"),
-        }
+        Keys { stored: self.hash(&client[..]), server: self.mac(&salted[..], b"Server Key") }
+    }
+
+    /// RFC 5802 §2.2: Hi(), which is PBKDF2 with one block of output.
+    pub(super) fn salted_password(&self, secret: &str, salt: &[u8], iterations: NonZeroU32) -> Zeroizing<[u8; N]> {
+        let mut salted = Zeroizing::new([0; N]);
+        pbkdf2::derive(self.pbkdf2, iterations, salt, secret.as_bytes(), &mut salted[..]);
+        salted
     }
 
     pub(super) fn mac(&self, key: &[u8], data: &[u8]) -> [u8; N] {
         let tag = hmac::sign(&hmac::Key::new(self.hmac, key), data);
-        tag.as_ref()
-            .try_into()
-            .expect("each Hash names an algorithm with N bytes of output")
+        tag.as_ref().try_into().expect("each Hash names an algorithm with N bytes of output")
     }
 
     pub(super) fn hash(&self, data: &[u8]) -> [u8; N] {
         let digest = digest::digest(self.digest, data);
-        digest
-            .as_ref()
-            .try_into()
-            .expect("each Hash names an algorithm with N bytes of output")
+        digest.as_ref().try_into().expect("each Hash names an algorithm with N bytes of output")
     }
 }
 
@@ -136,20 +122,12 @@ impl Credentials {
     /// Credentials for a password, which [`prepare_password`] has prepared. Expensive.
     pub fn new(prepared: &str, salt: [u8; SALT_BYTES], iterations: NonZeroU32) -> Self {
         let keys = Some(ScramKeys::derive(prepared, &salt, iterations));
-        Self {
-            salt,
-            iterations,
-            keys,
-        }
+        Self { salt, iterations, keys }
     }
 
     /// Credentials of a user without a password, whose tokens are derived with this salt.
     pub fn without_password(salt: [u8; SALT_BYTES], iterations: NonZeroU32) -> Self {
-        Self {
-            salt,
-            iterations,
-            keys: None,
-        }
+        Self { salt, iterations, keys: None }
     }
 
     /// What an account that does not exist seems to have: always the same salt for the same name, and keys that nobody
@@ -167,18 +145,9 @@ impl Credentials {
         let stored = derived(b"decoy stored\0");
         let server = derived(b"decoy server\0");
         let sha1 = |key: &[u8; 32]| *key.first_chunk().expect("20 is less than 32");
-        let keys = ScramKeys {
-            sha1: Keys {
-                stored: sha1(&stored),
-                server: sha1(&server),
-            },
-            sha256: Keys { stored, server },
-        };
-        Self {
-            salt,
-            iterations: ITERATIONS,
-            keys: Some(keys),
-        }
+        let keys =
+            ScramKeys { sha1: Keys { stored: sha1(&stored), server: sha1(&server) }, sha256: Keys { stored, server } };
+        Self { salt, iterations: ITERATIONS, keys: Some(keys) }
     }
 
     /// The salt.
@@ -198,10 +167,7 @@ impl Credentials {
 
     /// What is stored of a session token of this user. Expensive.
     pub fn token_record(&self, token: &str) -> TokenRecord {
-        TokenRecord {
-            digest: TokenDigest::of(token),
-            keys: ScramKeys::derive(token, &self.salt, self.iterations),
-        }
+        TokenRecord { digest: TokenDigest::of(token), keys: ScramKeys::derive(token, &self.salt, self.iterations) }
     }
 
     /// Whether `prepared` is the password. Expensive, and as expensive without a password as with one.
@@ -257,10 +223,7 @@ pub struct PlainCheck {
 impl PlainCheck {
     /// Takes what the client sent.
     pub(super) fn new(raw: &str) -> Result<Self, PasswordUnusable> {
-        Ok(Self {
-            prepared: prepare_password(raw)?,
-            raw: Zeroizing::new(raw.to_owned()),
-        })
+        Ok(Self { prepared: prepare_password(raw)?, raw: Zeroizing::new(raw.to_owned()) })
     }
 }
 
@@ -271,9 +234,7 @@ pub fn check_plain(check: &PlainCheck, credentials: &Credentials, tokens: &[Toke
     let is_token = tokens
         .iter()
         .take(TOKENS_PER_USER_MAX)
-        .fold(Choice::from(0), |found, token| {
-            found | token.digest.0.ct_eq(&digest.0)
-        });
+        .fold(Choice::from(0), |found, token| found | token.digest.0.ct_eq(&digest.0));
     bool::from(is_token) || credentials.verify_password(&check.prepared)
 }
 
@@ -311,14 +272,9 @@ impl<'de, const N: usize> de::Visitor<'de> for KeysVisitor<N> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut bytes: A) -> Result<Keys<N>, A::Error> {
-        let mut keys = Keys {
-            stored: [0; N],
-            server: [0; N],
-        };
+        let mut keys = Keys { stored: [0; N], server: [0; N] };
         for (at, byte) in keys.stored.iter_mut().chain(&mut keys.server).enumerate() {
-            *byte = bytes
-                .next_element()?
-                .ok_or_else(|| de::Error::invalid_length(at, &self))?;
+            *byte = bytes.next_element()?.ok_or_else(|| de::Error::invalid_length(at, &self))?;
         }
         Ok(keys)
     }
@@ -335,11 +291,82 @@ macro_rules! hidden {
     )*};
 }
 
-hidden!(
-    Keys<N>,
-    ScramKeys,
-    Credentials,
-    TokenDigest,
-    TokenRecord,
-    PlainCheck
-);
+hidden!(Keys<N>, ScramKeys, Credentials, TokenDigest, TokenRecord, PlainCheck);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUNDS: NonZeroU32 = NonZeroU32::new(2).unwrap();
+
+    #[test]
+    fn stores_nothing_but_the_numbers() {
+        let credentials = Credentials::new("pencil", [1; SALT_BYTES], ITERATIONS);
+        let token = credentials.token_record("token");
+        let row = postcard::to_allocvec(&(&credentials, token)).unwrap();
+        // Salt, rounds in two bytes, a tag, two pairs of keys; then a digest and two pairs of keys.
+        assert_eq!(row.len(), 16 + 2 + 1 + 40 + 64 + 32 + 40 + 64);
+        assert_eq!(postcard::from_bytes(&row), Ok((credentials, token)));
+        let tokens_only = Credentials::without_password([1; SALT_BYTES], ITERATIONS);
+        assert_eq!(postcard::to_allocvec(&tokens_only).unwrap().len(), 16 + 2 + 1);
+    }
+
+    #[test]
+    fn refuses_a_stored_row_cut_short() {
+        let row = postcard::to_allocvec(&Credentials::new("pencil", [1; SALT_BYTES], ROUNDS)).unwrap();
+        for end in 0..row.len() {
+            assert!(postcard::from_bytes::<Credentials>(&row[..end]).is_err(), "{end}");
+        }
+    }
+
+    // RFC 5802 §5 and RFC 7677 §3 share their password.
+    #[test]
+    fn derives_the_keys_of_the_rfc() {
+        let salt = super::super::payload::decode_strict(b"W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let salt: [u8; SALT_BYTES] = salt[..].try_into().unwrap();
+        let credentials = Credentials::new("pencil", salt, ITERATIONS);
+        assert!(credentials.verify_password("pencil"));
+        assert!(!credentials.verify_password("Pencil"));
+        let salted = SHA_256.salted_password("pencil", &salt, ITERATIONS);
+        let expected = "c4a49510323ab4f952cac1fa99441939e78ea74d6be81ddf7096e87513dc615d";
+        let shown: String = salted.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn matches_no_password_where_there_is_none() {
+        let credentials = Credentials::without_password([1; SALT_BYTES], ROUNDS);
+        assert!(!credentials.verify_password("pencil"));
+        assert!(!credentials.verify_password(""));
+        assert!(!credentials.has_password());
+    }
+
+    #[test]
+    fn decoys_differ_by_name_and_by_server() {
+        let decoy = Credentials::decoy(&[1; 32], "romeo");
+        assert_eq!(decoy, Credentials::decoy(&[1; 32], "romeo"));
+        assert_ne!(decoy.salt, Credentials::decoy(&[1; 32], "juliet").salt);
+        assert_ne!(decoy.salt, Credentials::decoy(&[2; 32], "romeo").salt);
+        assert!(decoy.has_password() && decoy.iterations() == ITERATIONS);
+    }
+
+    // RFC 4013 §3
+    #[test]
+    fn prepares_passwords_as_the_rfc_shows() {
+        let good = [("I\u{ad}X", "IX"), ("user", "user"), ("USER", "USER"), ("\u{aa}", "a"), ("\u{2168}", "IX")];
+        for (password, prepared) in good {
+            assert_eq!(prepare_password(password).unwrap().as_str(), prepared);
+        }
+        let long = "a".repeat(PASSWORD_BYTES_MAX + 1);
+        for password in ["\u{7}", "\u{627}1", "", "\u{ad}", &long] {
+            assert!(prepare_password(password).is_err(), "{password:?}");
+        }
+    }
+
+    #[test]
+    fn knows_a_token_by_its_digest() {
+        let digest = TokenDigest::of("token");
+        assert!(digest.matches(&TokenDigest::of("token")));
+        assert!(!digest.matches(&TokenDigest::of("Token")));
+    }
+}

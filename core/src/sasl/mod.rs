@@ -31,8 +31,7 @@ mod scram;
 pub use channel_binding::ChannelBindings;
 pub use condition::SaslCondition;
 pub use credentials::{
-    Credentials, ITERATIONS, PlainCheck, ScramKeys, TokenDigest, TokenRecord, check_plain,
-    prepare_password,
+    Credentials, ITERATIONS, PlainCheck, ScramKeys, TokenDigest, TokenRecord, check_plain, prepare_password,
 };
 
 /// Length of the random bytes that a server's nonce is made of. RFC 5802 §5.1 leaves the length open; 144 bits do not repeat,
@@ -56,13 +55,8 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// All of them, the strongest first.
-    pub const ALL: [Self; 5] = [
-        Self::ScramSha256Plus,
-        Self::ScramSha1Plus,
-        Self::ScramSha256,
-        Self::ScramSha1,
-        Self::Plain,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::ScramSha256Plus, Self::ScramSha1Plus, Self::ScramSha256, Self::ScramSha1, Self::Plain];
 
     /// The registered name.
     pub const fn name(self) -> &'static str {
@@ -77,9 +71,7 @@ impl Mechanism {
 
     /// The mechanism of this name. RFC 4422 §3.1: names are in capitals.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|mechanism| mechanism.name() == name)
+        Self::ALL.into_iter().find(|mechanism| mechanism.name() == name)
     }
 
     /// Why it cannot be used on this connection, if it cannot.
@@ -88,14 +80,8 @@ impl Mechanism {
             Self::ScramSha256Plus | Self::ScramSha1Plus if !offer.bindings.is_available() => {
                 Some(SaslCondition::InvalidMechanism)
             }
-            Self::Plain if !offer.encrypted && !offer.plain_unencrypted => {
-                Some(SaslCondition::EncryptionRequired)
-            }
-            Self::ScramSha256Plus
-            | Self::ScramSha1Plus
-            | Self::ScramSha256
-            | Self::ScramSha1
-            | Self::Plain => None,
+            Self::Plain if !offer.encrypted && !offer.plain_unencrypted => Some(SaslCondition::EncryptionRequired),
+            Self::ScramSha256Plus | Self::ScramSha1Plus | Self::ScramSha256 | Self::ScramSha1 | Self::Plain => None,
         }
     }
 }
@@ -115,10 +101,7 @@ pub struct Offer<'a> {
 
 /// The names to offer on this connection, the strongest first.
 pub fn mechanisms(offer: &Offer<'_>) -> impl Iterator<Item = &'static str> {
-    Mechanism::ALL
-        .into_iter()
-        .filter(|mechanism| mechanism.refused_by(offer).is_none())
-        .map(Mechanism::name)
+    Mechanism::ALL.into_iter().filter(|mechanism| mechanism.refused_by(offer).is_none()).map(Mechanism::name)
 }
 
 /// What has to happen next in an exchange.
@@ -153,31 +136,18 @@ pub enum Step {
 
 /// Begins an exchange. `initial` is the message in `<auth/>`, if it had one; `nonce` comes fresh from a generator
 /// that cannot be guessed.
-pub fn start(
-    mechanism: &str,
-    initial: Option<&[u8]>,
-    offer: &Offer<'_>,
-    nonce: [u8; NONCE_BYTES],
-) -> Step {
+pub fn start(mechanism: &str, initial: Option<&[u8]>, offer: &Offer<'_>, nonce: [u8; NONCE_BYTES]) -> Step {
     let Some(mechanism) = Mechanism::from_name(mechanism) else {
         return Step::Failure(SaslCondition::InvalidMechanism);
     };
     if let Some(condition) = mechanism.refused_by(offer) {
         return Step::Failure(condition);
     }
-    let first = First {
-        mechanism,
-        domain: offer.domain.clone(),
-        bindings: offer.bindings.clone(),
-        nonce,
-    };
+    let first = First { mechanism, domain: offer.domain.clone(), bindings: offer.bindings.clone(), nonce };
     match initial {
         Some(message) => first.respond(message),
         // RFC 4422 §3.3: an empty challenge asks for the first message of a mechanism where the client speaks first.
-        None => Step::Challenge {
-            message: Vec::new(),
-            next: AwaitResponse(Awaited::First(first)),
-        },
+        None => Step::Challenge { message: Vec::new(), next: AwaitResponse(Awaited::First(first)) },
     }
 }
 
@@ -214,17 +184,10 @@ impl First {
     fn respond(self, message: &[u8]) -> Step {
         let step = match self.mechanism {
             Mechanism::Plain => plain::first(message, &self.domain),
-            Mechanism::ScramSha256Plus
-            | Mechanism::ScramSha1Plus
-            | Mechanism::ScramSha256
-            | Mechanism::ScramSha1 => scram::first(
-                self.mechanism,
-                message,
-                &self.domain,
-                &self.bindings,
-                self.nonce,
-            )
-            .map(|next| Step::NeedCredentials(AwaitCredentials(next))),
+            Mechanism::ScramSha256Plus | Mechanism::ScramSha1Plus | Mechanism::ScramSha256 | Mechanism::ScramSha1 => {
+                scram::first(self.mechanism, message, &self.domain, &self.bindings, self.nonce)
+                    .map(|next| Step::NeedCredentials(AwaitCredentials(next)))
+            }
         };
         step.unwrap_or_else(Step::Failure)
     }
@@ -249,10 +212,7 @@ impl AwaitCredentials {
     /// decoy and no tokens.
     pub fn resume(self, credentials: &Credentials, tokens: &[TokenRecord]) -> Step {
         let (message, next) = self.0.resume(credentials, tokens);
-        Step::Challenge {
-            message,
-            next: AwaitResponse(Awaited::Scram(next)),
-        }
+        Step::Challenge { message, next: AwaitResponse(Awaited::Scram(next)) }
     }
 }
 
@@ -284,6 +244,12 @@ impl AwaitPassword {
 pub struct Authenticated(AccountId);
 
 impl Authenticated {
+    /// For tests of what comes after login.
+    #[cfg(test)]
+    pub(crate) fn in_test(account: AccountId) -> Self {
+        Self(account)
+    }
+
     /// The account.
     pub fn account(&self) -> AccountId {
         self.0
@@ -324,11 +290,7 @@ impl Login {
             }
         }
         // Spellings of one name share a decoy, as spellings of a real one share an account.
-        let username = jid
-            .as_ref()
-            .and_then(BareJid::local)
-            .unwrap_or(authcid)
-            .to_owned();
+        let username = jid.as_ref().and_then(BareJid::local).unwrap_or(authcid).to_owned();
         let account = jid.and_then(|jid| AccountId::of(&jid.as_jid(), domain));
         Ok(Self { username, account })
     }
@@ -336,10 +298,7 @@ impl Login {
     /// `account` is `None` for names that no account can have: they fail like a wrong password, whatever was checked.
     fn finish(self, matches: bool, additional: Vec<u8>) -> Step {
         match self.account {
-            Some(account) if matches => Step::Success {
-                who: Authenticated(account),
-                additional,
-            },
+            Some(account) if matches => Step::Success { who: Authenticated(account), additional },
             Some(_) | None => Step::Failure(SaslCondition::NotAuthorized),
         }
     }
@@ -357,9 +316,7 @@ fn account_jid(username: &str, domain: &Domain) -> Option<BareJid> {
         Some(_) => Jid::parse(username),
         None => Jid::from_parts(Some(username), domain.as_str(), None),
     };
-    jid.ok()
-        .filter(|jid| jid.is_bare() && jid.domain() == domain.as_str())
-        .map(|jid| jid.to_bare())
+    jid.ok().filter(|jid| jid.is_bare() && jid.domain() == domain.as_str()).map(|jid| jid.to_bare())
 }
 
 #[cfg(test)]

@@ -20,9 +20,7 @@ pub fn decode(text: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, SaslCondition> 
     match text {
         b"" => Ok(None),
         b"=" => Ok(Some(Zeroizing::new(Vec::new()))),
-        _ => decode_strict(text)
-            .map(Some)
-            .ok_or(SaslCondition::IncorrectEncoding),
+        _ => decode_strict(text).map(Some).ok_or(SaslCondition::IncorrectEncoding),
     }
 }
 
@@ -57,15 +55,9 @@ mod tests {
     // RFC 6120 §6.5.5
     #[test]
     fn refuses_all_but_strict_base64() {
-        let bad: [&[u8]; 9] = [
-            b"A", b"AA", b"AAA", b"AA= =", b"AB==", b" AAAA", b"AAAA\n", b"AA-_", b"====",
-        ];
+        let bad: [&[u8]; 9] = [b"A", b"AA", b"AAA", b"AA= =", b"AB==", b" AAAA", b"AAAA\n", b"AA-_", b"===="];
         for text in bad {
-            assert_eq!(
-                decode(text),
-                Err(SaslCondition::IncorrectEncoding),
-                "{text:?}"
-            );
+            assert_eq!(decode(text), Err(SaslCondition::IncorrectEncoding), "{text:?}");
         }
     }
 

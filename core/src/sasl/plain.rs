@@ -17,16 +17,10 @@ pub(super) fn first(message: &[u8], domain: &Domain) -> Result<Step, SaslConditi
     if authcid.is_empty() || password.is_empty() {
         return Err(SaslCondition::MalformedRequest);
     }
-    if authcid.len() > JID_BYTES_MAX
-        || authzid.len() > JID_BYTES_MAX
-        || password.len() > PASSWORD_BYTES_MAX
-    {
+    if authcid.len() > JID_BYTES_MAX || authzid.len() > JID_BYTES_MAX || password.len() > PASSWORD_BYTES_MAX {
         return Err(SaslCondition::MalformedRequest);
     }
     let login = Login::new(authcid, authzid, domain)?;
     let check = PlainCheck::new(password).map_err(|_| SaslCondition::NotAuthorized)?;
-    Ok(Step::NeedPasswordCheck {
-        check,
-        next: AwaitPassword { login },
-    })
+    Ok(Step::NeedPasswordCheck { check, next: AwaitPassword { login } })
 }

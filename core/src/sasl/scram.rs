@@ -11,10 +11,7 @@ use smallvec::SmallVec;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::credentials::{Hash, Keys, SHA_1, SHA_256, TOKENS_PER_USER_MAX};
-use super::{
-    ChannelBindings, Credentials, Login, Mechanism, NONCE_BYTES, SaslCondition, Step, TokenRecord,
-    payload,
-};
+use super::{ChannelBindings, Credentials, Login, Mechanism, NONCE_BYTES, SaslCondition, Step, TokenRecord, payload};
 use crate::jid::Domain;
 
 mod message;
@@ -76,11 +73,7 @@ pub(super) fn first(
     let binding = binding_input(mechanism, &first, bindings)?;
     Ok(ExpectCredentials {
         mechanism,
-        login: Login::new(
-            &first.username,
-            first.authzid.as_deref().unwrap_or_default(),
-            domain,
-        )?,
+        login: Login::new(&first.username, first.authzid.as_deref().unwrap_or_default(), domain)?,
         nonce: format!("{}{}", first.nonce, payload::encode(&nonce)),
         bare: first.bare.to_owned(),
         binding,
@@ -102,9 +95,7 @@ fn binding_input(
         Gs2Flag::NotSupported | Gs2Flag::NotOffered if plus => {
             return Err(ScramError::FlagContradictsMechanism);
         }
-        Gs2Flag::Bound(name) => bindings
-            .data(name)
-            .ok_or(ScramError::UnsupportedChannelBindingType)?,
+        Gs2Flag::Bound(name) => bindings.data(name).ok_or(ScramError::UnsupportedChannelBindingType)?,
         Gs2Flag::NotOffered if bindings.is_available() => {
             return Err(ScramError::ServerDoesSupportChannelBinding);
         }
@@ -125,19 +116,10 @@ pub(super) struct ExpectCredentials {
 
 impl ExpectCredentials {
     /// Writes server-first-message.
-    pub(super) fn resume(
-        self,
-        credentials: &Credentials,
-        tokens: &[TokenRecord],
-    ) -> (Vec<u8>, ExpectFinal) {
+    pub(super) fn resume(self, credentials: &Credentials, tokens: &[TokenRecord]) -> (Vec<u8>, ExpectFinal) {
         let salt = payload::encode(&credentials.salt);
         let server_first = format!("r={},s={salt},i={}", self.nonce, credentials.iterations);
-        let secrets = credentials.keys.iter().chain(
-            tokens
-                .iter()
-                .take(TOKENS_PER_USER_MAX)
-                .map(|token| &token.keys),
-        );
+        let secrets = credentials.keys.iter().chain(tokens.iter().take(TOKENS_PER_USER_MAX).map(|token| &token.keys));
         let candidates = match self.mechanism {
             Mechanism::ScramSha1 | Mechanism::ScramSha1Plus => {
                 Candidates::Sha1(secrets.map(|keys| keys.sha1).collect())
@@ -182,8 +164,7 @@ impl ExpectFinal {
             Ok(signature) => {
                 let matches = signature.is_some();
                 let verifier = signature.unwrap_or_default();
-                self.login
-                    .finish(matches, [b"v=", verifier.as_bytes()].concat())
+                self.login.finish(matches, [b"v=", verifier.as_bytes()].concat())
             }
             Err(error) => Step::Failure(error.into()),
         }
@@ -208,21 +189,13 @@ impl ExpectFinal {
 
 impl<const N: usize> Hash<N> {
     /// RFC 5802 §3: ClientKey = ClientProof XOR HMAC(StoredKey, AuthMessage), and H(ClientKey) must be StoredKey.
-    fn verify(
-        &self,
-        proof: &[u8],
-        candidates: &[Keys<N>],
-        auth_message: &str,
-    ) -> Result<Option<String>, ScramError> {
+    fn verify(&self, proof: &[u8], candidates: &[Keys<N>], auth_message: &str) -> Result<Option<String>, ScramError> {
         let proof: &[u8; N] = proof.try_into().map_err(|_| ScramError::ProofLength)?;
         let mut proven = Choice::from(0);
         let mut server_key = [0_u8; N];
         for keys in candidates {
             let mut client_key = self.mac(&keys.stored, auth_message.as_bytes());
-            client_key
-                .iter_mut()
-                .zip(proof)
-                .for_each(|(byte, proof)| *byte ^= proof);
+            client_key.iter_mut().zip(proof).for_each(|(byte, proof)| *byte ^= proof);
             let matches = self.hash(&client_key).ct_eq(&keys.stored);
             for (chosen, byte) in server_key.iter_mut().zip(&keys.server) {
                 chosen.conditional_assign(byte, matches);

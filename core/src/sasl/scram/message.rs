@@ -56,14 +56,7 @@ impl<'a> ClientFirst<'a> {
             return Err(ScramError::Syntax);
         }
         attributes.try_for_each(check_extension)?;
-        Ok(Self {
-            flag: gs2_flag(flag)?,
-            authzid: gs2_authzid(authzid)?,
-            header,
-            bare,
-            username,
-            nonce,
-        })
+        Ok(Self { flag: gs2_flag(flag)?, authzid: gs2_authzid(authzid)?, header, bare, username, nonce })
     }
 }
 
@@ -74,11 +67,7 @@ fn gs2_flag(text: &str) -> Result<Gs2Flag<'_>, ScramError> {
         _ => {
             let name = value(Some(text), "p=")?;
             let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
-            if name.bytes().all(is_name) {
-                Ok(Gs2Flag::Bound(name))
-            } else {
-                Err(ScramError::Syntax)
-            }
+            if name.bytes().all(is_name) { Ok(Gs2Flag::Bound(name)) } else { Err(ScramError::Syntax) }
         }
     }
 }
@@ -110,23 +99,14 @@ impl<'a> ClientFinal<'a> {
         let binding = value(attributes.next(), "c=")?;
         let nonce = value(attributes.next(), "r=")?;
         attributes.try_for_each(check_extension)?;
-        Ok(Self {
-            binding: base64(binding)?,
-            nonce,
-            proof: base64(proof)?,
-            without_proof,
-        })
+        Ok(Self { binding: base64(binding)?, nonce, proof: base64(proof)?, without_proof })
     }
 }
 
 /// RFC 5802 §7: messages are UTF-8 without NUL.
 fn text(message: &[u8]) -> Result<&str, ScramError> {
     let text = str::from_utf8(message).map_err(|_| ScramError::Syntax)?;
-    if text.contains('\0') {
-        Err(ScramError::Syntax)
-    } else {
-        Ok(text)
-    }
+    if text.contains('\0') { Err(ScramError::Syntax) } else { Ok(text) }
 }
 
 /// The value of the attribute that has to be here. No value is empty.

@@ -1,0 +1,248 @@
+// @xmpp/client, an XMPP library nobody here wrote, over each transport it has: STARTTLS, TLS from the first byte and
+// WebSocket. What is asked of the server is RFC 6120/6121/7395 and the small XEPs; nothing of QuickBlox but the JIDs.
+
+import { test, describe, before, after } from 'node:test'
+import assert from 'node:assert/strict'
+import { client, xml } from '@xmpp/client'
+import { server, xmppOnly, newUser, Inbox } from './world.mjs'
+
+const NS_STANZAS = 'urn:ietf:params:xml:ns:xmpp-stanzas'
+const NS_ROSTER = 'jabber:iq:roster'
+const NS_PING = 'urn:xmpp:ping'
+const NS_DISCO_INFO = 'http://jabber.org/protocol/disco#info'
+const NS_DISCO_ITEMS = 'http://jabber.org/protocol/disco#items'
+
+const TRANSPORTS = [
+  { name: 'TCP with STARTTLS', service: `xmpp://${server.host}:${server.xmppPort}` },
+  { name: 'TLS from the first byte', service: `xmpps://${server.host}:${server.xmppsPort}` },
+  { name: 'WebSocket', service: server.websocket }
+]
+
+let serial = 0
+const newId = () => `e2e-${process.pid}-${++serial}`
+const isMessage = (body) => (stanza) => stanza.is('message') && stanza.getChildText('body') === body
+const condition = (stanza) => stanza.getChild('error')?.children.find((child) => child.attrs?.xmlns === NS_STANZAS)?.name
+
+/** Logs in; every stanza that is no answer to an iq of ours goes to `inbox`. */
+async function connect (user, service, { resource, mechanism } = {}) {
+  const options = { service, domain: server.domain, resource, timeout: 8000 }
+  let used = null
+  options.credentials = async (authenticate, mechanisms) => {
+    used = mechanism ?? mechanisms.find((offered) => offered.startsWith('SCRAM')) ?? mechanisms[0]
+    assert.ok(mechanisms.includes(used), `the client knows of ${mechanisms}, wanted ${used}`)
+    await authenticate({ username: user.node, password: user.password }, used)
+  }
+  const xmpp = client(options)
+  xmpp.reconnect.stop()
+  const inbox = new Inbox()
+  const errors = []
+  xmpp.on('error', (error) => errors.push(error))
+  xmpp.on('stanza', (stanza) => {
+    if (!(stanza.is('iq') && ['result', 'error'].includes(stanza.attrs.type))) inbox.push(stanza)
+  })
+  let jid
+  try {
+    jid = await xmpp.start()
+  } catch (error) {
+    await xmpp.stop().catch(() => {})
+    throw error
+  }
+  return { xmpp, inbox, errors, jid: jid.toString(), mechanism: used }
+}
+
+/** Sends a presence and waits for its echo: only then is the resource known to be available. */
+async function comeOnline (session, ...children) {
+  const id = newId()
+  await session.xmpp.send(xml('presence', { id }, ...children))
+  await session.inbox.next((s) => s.is('presence') && s.attrs.from === session.jid && !s.attrs.type, 'echo of own presence')
+}
+
+async function say (session, to, body, attributes = {}) {
+  const id = newId()
+  await session.xmpp.send(xml('message', { to, id, type: 'chat', ...attributes }, xml('body', {}, body)))
+  return id
+}
+
+for (const transport of TRANSPORTS) {
+  describe(`@xmpp/client over ${transport.name}`, { timeout: 90_000 }, () => {
+    let romeo, juliet, r, j
+
+    before(async () => {
+      romeo = await newUser('romeo')
+      juliet = await newUser('juliet')
+      r = await connect(romeo, transport.service)
+      j = await connect(juliet, transport.service)
+      // RFC 6121 §2.2: only who has asked for the roster gets its pushes, and requests for subscription.
+      for (const session of [r, j]) {
+        await session.xmpp.iqCaller.get(xml('query', NS_ROSTER), undefined, 5000)
+        await comeOnline(session)
+      }
+    })
+
+    after(async () => {
+      await r?.xmpp.stop()
+      await j?.xmpp.stop()
+      assert.deepEqual(r?.errors ?? [], [], 'errors the client reported by itself')
+      assert.deepEqual(j?.errors ?? [], [])
+    })
+
+    test('binds the JID of the account with a resource of the server', () => {
+      const [bare, resource] = r.jid.split('/')
+      assert.equal(bare, romeo.jid)
+      assert.ok(resource?.length > 0)
+    })
+
+    test('PLAIN works', async () => {
+      const s = await connect(romeo, transport.service, { mechanism: 'PLAIN' })
+      assert.equal(s.mechanism, 'PLAIN')
+      await s.xmpp.stop()
+    })
+
+    test('SCRAM-SHA-1 works, where the library finds it on offer', async () => {
+      const s = await connect(romeo, transport.service, { mechanism: 'SCRAM-SHA-1' })
+      assert.equal(s.jid.split('/')[0], romeo.jid)
+      await s.xmpp.stop()
+    })
+
+    test('keeps the resource the client asks for', async () => {
+      const s = await connect(romeo, transport.service, { resource: 'balcony' })
+      assert.equal(s.jid, `${romeo.jid}/balcony`)
+      await s.xmpp.stop()
+    })
+
+    for (const mechanism of ['PLAIN', 'SCRAM-SHA-1']) {
+      test(`a wrong password is not-authorized with ${mechanism}`, async () => {
+        await assert.rejects(connect({ ...romeo, password: 'not-the-password' }, transport.service, { mechanism }),
+          (error) => error.condition === 'not-authorized')
+      })
+    }
+
+    test('messages go both ways, with the full JID of the sender and the id as sent', async () => {
+      const id = await say(r, juliet.jid, 'What light through yonder window breaks?')
+      const there = await j.inbox.next(isMessage('What light through yonder window breaks?'), 'message to Juliet')
+      assert.equal(there.attrs.from, r.jid)
+      assert.equal(there.attrs.id, id)
+      assert.equal(there.attrs.type, 'chat')
+      await say(j, there.attrs.from, 'Ay me')
+      const back = await r.inbox.next(isMessage('Ay me'), 'answer to Romeo')
+      assert.equal(back.attrs.from, j.jid)
+    })
+
+    test('text survives as it was written: markup, quotes, emoji, right-to-left, line ends', async () => {
+      const body = '<b>&amp;\'"</b> ]]> \u{1F426}\u200D\u2B1B שלום \t tab\nline two'
+      await say(r, juliet.jid, body)
+      await j.inbox.next(isMessage(body), 'the same text')
+    })
+
+    test('a hundred messages arrive in order', async () => {
+      const bodies = Array.from({ length: 100 }, (_, n) => `in order ${n}`)
+      for (const body of bodies) await say(r, juliet.jid, body)
+      const got = []
+      while (got.length < bodies.length) {
+        const s = await j.inbox.next((s) => s.is('message') && s.getChildText('body')?.startsWith('in order'), `message ${got.length}`)
+        got.push(s.getChildText('body'))
+      }
+      assert.deepEqual(got, bodies)
+    })
+
+    test('a forged from is replaced by the real one', async () => {
+      await say(r, juliet.jid, 'honest', { from: `admin@${server.domain}/x` })
+      const got = await j.inbox.next(isMessage('honest'), 'message')
+      assert.equal(got.attrs.from, r.jid)
+    })
+
+    test('a message to somebody offline is kept and comes once, with the time it was sent', async () => {
+      const nurse = await newUser('nurse')
+      await say(r, nurse.jid, 'kept for later')
+      await r.xmpp.iqCaller.get(xml('ping', NS_PING), server.domain)
+      let n = await connect(nurse, transport.service)
+      await n.inbox.never(isMessage('kept for later'), 'offline message before the first presence')
+      await comeOnline(n)
+      const got = await n.inbox.next(isMessage('kept for later'), 'offline message')
+      const delay = got.getChild('delay', 'urn:xmpp:delay')
+      assert.ok(delay, `no <delay/> in ${got}`)
+      const age = Date.now() - Date.parse(delay.attrs.stamp)
+      assert.ok(age >= -2000 && age < 60_000, `stamp ${delay.attrs.stamp} is ${age} ms old`)
+      await n.xmpp.stop()
+      n = await connect(nurse, transport.service)
+      await comeOnline(n)
+      await n.inbox.never(isMessage('kept for later'), 'second copy of the offline message')
+      await n.xmpp.stop()
+    })
+
+    test('ping of the server is answered', async () => {
+      const answer = await r.xmpp.iqCaller.request(xml('iq', { type: 'get', to: server.domain }, xml('ping', NS_PING)), 5000)
+      assert.equal(answer.attrs.type, 'result')
+      assert.equal(answer.attrs.from, server.domain)
+    })
+
+    test('disco#info of the server names what it can do', async () => {
+      const query = await r.xmpp.iqCaller.get(xml('query', NS_DISCO_INFO), server.domain, 5000)
+      const features = query.getChildren('feature').map((feature) => feature.attrs.var)
+      for (const wanted of [NS_DISCO_INFO, NS_PING, 'jabber:iq:last', 'jabber:iq:version', 'urn:xmpp:time', 'msgoffline']) {
+        assert.ok(features.includes(wanted), `${wanted} is missing in ${features}`)
+      }
+      assert.ok(query.getChildren('identity').some((identity) => identity.attrs.category === 'server'))
+    })
+
+    test('disco#items of the server is answered', async () => {
+      const query = await r.xmpp.iqCaller.get(xml('query', NS_DISCO_ITEMS), server.domain, 5000)
+      assert.equal(query.attrs.xmlns, NS_DISCO_ITEMS)
+    })
+
+    test('an unknown iq is service-unavailable and carries the id', async () => {
+      const request = xml('iq', { type: 'get', to: server.domain }, xml('query', 'urn:example:nobody-knows'))
+      await assert.rejects(r.xmpp.iqCaller.request(request, 5000), (error) => error.condition === 'service-unavailable')
+    })
+
+    test('the roster is kept, pushed and removed from', async () => {
+      const item = xml('item', { jid: juliet.jid, name: 'Juliet' }, xml('group', {}, 'Capulets & Co'))
+      const push = r.inbox.next((s) => s.is('iq') && s.attrs.type === 'set' && s.getChild('query', NS_ROSTER), 'roster push')
+      await r.xmpp.iqCaller.set(xml('query', NS_ROSTER, item), undefined, 5000)
+      const pushed = (await push).getChild('query').getChild('item')
+      assert.equal(pushed.attrs.jid, juliet.jid)
+      assert.equal(pushed.attrs.subscription ?? 'none', 'none')
+
+      const roster = await r.xmpp.iqCaller.get(xml('query', NS_ROSTER), undefined, 5000)
+      const kept = roster.getChildren('item').find((item) => item.attrs.jid === juliet.jid)
+      assert.equal(kept?.attrs.name, 'Juliet')
+      assert.equal(kept.getChildText('group'), 'Capulets & Co')
+
+      await r.xmpp.iqCaller.set(xml('query', NS_ROSTER, xml('item', { jid: juliet.jid, subscription: 'remove' })), undefined, 5000)
+      const empty = await r.xmpp.iqCaller.get(xml('query', NS_ROSTER), undefined, 5000)
+      assert.deepEqual(empty.getChildren('item').map((item) => item.attrs.jid), [])
+    })
+
+    test('a subscription brings presence, and its end takes it away', async () => {
+      await r.xmpp.send(xml('presence', { to: juliet.jid, type: 'subscribe', id: newId() }))
+      const asked = await j.inbox.next((s) => s.is('presence') && s.attrs.type === 'subscribe', 'request at Juliet')
+      assert.equal(asked.attrs.from, romeo.jid)
+      await j.xmpp.send(xml('presence', { to: romeo.jid, type: 'subscribed', id: newId() }))
+      await r.inbox.next((s) => s.is('presence') && s.attrs.type === 'subscribed', 'approval at Romeo')
+      await r.inbox.next((s) => s.is('presence') && s.attrs.from === j.jid && !s.attrs.type, 'presence of Juliet')
+      await j.xmpp.send(xml('presence', { id: newId() }, xml('show', {}, 'away'), xml('status', {}, 'in the orchard')))
+      const away = await r.inbox.next((s) => s.is('presence') && s.attrs.from === j.jid && s.getChild('show'), 'away')
+      assert.equal(away.getChildText('status'), 'in the orchard')
+      await j.xmpp.send(xml('presence', { to: romeo.jid, type: 'unsubscribed', id: newId() }))
+      await r.inbox.next((s) => s.is('presence') && s.attrs.type === 'unsubscribed', 'end of the subscription')
+    })
+
+    test('a message to a full JID that is gone: chat is kept, normal comes back as an error', { skip: xmppOnly && 'servers differ' }, async () => {
+      const gone = `${juliet.jid}/gone`
+      const id = await say(r, gone, 'anybody there?', { type: 'normal' })
+      const error = await r.inbox.next((s) => s.is('message') && s.attrs.type === 'error' && s.attrs.id === id, 'error')
+      assert.ok(['recipient-unavailable', 'service-unavailable'].includes(condition(error)), String(error))
+      assert.equal(error.attrs.from, gone)
+      await say(r, gone, 'chat to a lost resource')
+      await j.inbox.next(isMessage('chat to a lost resource'), 'chat message, re-addressed to the account')
+    })
+
+    test('the stream closes in order when the client stops', async () => {
+      const s = await connect(romeo, transport.service)
+      const closed = new Promise((resolve) => s.xmpp.on('close', () => resolve('closed')))
+      await s.xmpp.stop()
+      const timeout = new Promise((resolve) => setTimeout(resolve, 3000, 'no </stream:stream> or <close/> in answer').unref())
+      assert.equal(await Promise.race([closed, timeout]), 'closed')
+    })
+  })
+}

@@ -8,6 +8,7 @@ use memchr::memchr3;
 use crate::ns;
 
 use super::parser::{Attribute, BindingId, CONTEXT_NODE, NO_NS, Uri, XML_NS};
+use super::writer::escape_attribute;
 use super::{Element, Writer};
 
 /// Attributes to set or, with `None`, to remove; all others stay as they are.
@@ -131,6 +132,21 @@ pub fn with_namespace(element: &[u8], out: &mut Vec<u8>) {
     out.reserve(element.len() + DECLARATION.len());
     out.extend_from_slice(&element[..name_end]);
     out.extend_from_slice(DECLARATION);
+    out.extend_from_slice(&element[name_end..]);
+}
+
+/// Appends one element with an attribute more, which its start tag must not have yet.
+///
+/// `element` is what [`forward`] or a [`Writer`] made. For the many copies of one presence that differ in `to` alone.
+pub fn with_attribute(element: &[u8], name: &'static str, value: &str, out: &mut Vec<u8>) {
+    let name_end = memchr3(b' ', b'/', b'>', element).unwrap_or(element.len());
+    out.reserve(element.len() + name.len() + value.len() + 4);
+    out.extend_from_slice(&element[..name_end]);
+    out.push(b' ');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"=\"");
+    escape_attribute(value, out);
+    out.push(b'"');
     out.extend_from_slice(&element[name_end..]);
 }
 

@@ -310,7 +310,7 @@ const ESCAPES: [Escape; 256] = {
 };
 
 /// Appends an attribute value; all white space but blanks becomes references, or parsing would make it blanks.
-fn escape_attribute(value: &str, out: &mut Vec<u8>) {
+pub(super) fn escape_attribute(value: &str, out: &mut Vec<u8>) {
     escape(value, out, |escape| escape != Escape::No);
 }
 

@@ -1,0 +1,399 @@
+//! An account while it is in use: its sessions, their presence, the roster, and what waits for the user.
+//!
+//! Lives on the shard that owns the account. Three kinds of input reach it, one at a time: a stanza from one of its own
+//! sessions ([`Account::stanza`]), a note from another owner ([`Account::note`]), and sessions that come and go
+//! ([`Account::bind`], [`Account::unbind`]). Each fills the turn's effects; what has to be read first is asked for with
+//! [`Progress::Needs`], and then nothing has changed yet.
+//!
+//! *Architecture invariant:* everything here can be rebuilt from the rows of [`Account::load_reads`], except who is connected.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::command::{Answer, Command};
+use crate::effect::{Effect, Ending, Note, ReplyTo, SessionId, Site, Turn};
+use crate::error::{Condition, StreamCondition, StreamError};
+use crate::ext;
+use crate::jid::BareJid;
+use crate::jid::user::{UserJid, server_resource};
+use crate::limits::RESOURCES_MAX;
+use crate::model::account::{self as record, AccountRow};
+use crate::model::jobs;
+use crate::ns;
+use crate::owner::{AccountId, Owner};
+use crate::row::{Batch, Reads, Rows, Unreadable};
+use crate::stanza::{Receipt, Sender};
+use crate::xml::Element;
+
+pub mod acks;
+mod incoming;
+pub mod offline;
+mod outgoing;
+mod presence;
+pub mod roster;
+pub mod seen;
+mod subscription;
+
+use acks::Acks;
+use offline::Queue;
+use presence::Presence;
+use roster::Roster;
+use seen::LastSeen;
+
+/// One account in memory.
+#[derive(Debug)]
+pub struct Account {
+    id: AccountId,
+    /// The bare JID.
+    jid: Arc<str>,
+    /// The user's row; none for a user who does not exist.
+    record: Option<AccountRow>,
+    roster: Roster,
+    sessions: Vec<Session>,
+    /// What waits for the user.
+    queue: Queue,
+    /// The session that is being given what waited.
+    draining: Option<SessionId>,
+    seen: Option<LastSeen>,
+    last_job: u64,
+    /// What a session is to get right after the result of the iq in hand.
+    after_result: Vec<Bytes>,
+}
+
+/// One connected resource.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    /// The full JID; the resource is its end.
+    jid: Arc<str>,
+    resource_at: usize,
+    /// Set while the resource is available.
+    presence: Option<Presence>,
+    /// Has asked for the roster and so gets pushes. RFC 6121 §2.1.6.
+    interested: bool,
+    /// To whom presence was sent directly, to be told of the end too. RFC 6121 §4.6.
+    directed: Vec<Box<str>>,
+    /// Counts stanzas, once XEP-0198 is on.
+    acks: Option<Box<Acks>>,
+}
+
+impl Session {
+    /// The full JID.
+    pub fn jid(&self) -> &Arc<str> {
+        &self.jid
+    }
+
+    /// The resource alone.
+    pub fn resource(&self) -> &str {
+        &self.jid[self.resource_at..]
+    }
+
+    /// Whether it has sent presence and not taken it back.
+    pub fn is_available(&self) -> bool {
+        self.presence.is_some()
+    }
+
+    /// Available with a priority that wants messages. RFC 6121 §8.5.2.
+    fn takes_messages(&self) -> bool {
+        self.presence.as_ref().is_some_and(|presence| presence.priority >= 0)
+    }
+}
+
+/// How far an input came.
+#[derive(Debug)]
+pub enum Progress {
+    /// It is done; the effects say what follows.
+    Done,
+    /// Nothing has happened yet: these rows first, then the same input again with them.
+    Needs(Reads),
+}
+
+/// Why an input could not be taken.
+#[derive(Debug)]
+pub enum Fault {
+    /// The client broke the stream's rules.
+    Stream(StreamError),
+    /// A row that is needed cannot be read.
+    Row(Unreadable),
+}
+
+impl From<StreamCondition> for Fault {
+    fn from(condition: StreamCondition) -> Fault {
+        Fault::Stream(condition.into())
+    }
+}
+
+impl From<Unreadable> for Fault {
+    fn from(error: Unreadable) -> Fault {
+        Fault::Row(error)
+    }
+}
+
+impl Account {
+    /// The rows that an account is made of.
+    pub fn load_reads(id: AccountId) -> Reads {
+        record::load_reads(id).and(Roster::reads(id)).and(Queue::reads(id)).and(LastSeen::reads(id))
+    }
+
+    /// The account in these rows; one of a user who does not exist is there too, and answers as RFC 6121 §8.5.1 wants.
+    pub fn load(id: AccountId, domain: &str, mut rows: Rows) -> Result<Account, Unreadable> {
+        Ok(Account {
+            id,
+            jid: format!("{id}@{domain}").into(),
+            record: record::load(&mut rows)?,
+            roster: Roster::load(id, &mut rows)?,
+            queue: Queue::load(&mut rows)?,
+            seen: LastSeen::load(&mut rows)?,
+            sessions: Vec::new(),
+            draining: None,
+            last_job: 0,
+            after_result: Vec::new(),
+        })
+    }
+
+    /// Whose account it is.
+    pub fn id(&self) -> AccountId {
+        self.id
+    }
+
+    /// The bare JID.
+    pub fn jid(&self) -> &Arc<str> {
+        &self.jid
+    }
+
+    /// Whether there is such a user.
+    pub fn exists(&self) -> bool {
+        self.record.is_some()
+    }
+
+    /// The contacts.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// When the user was last here.
+    pub fn seen(&self) -> Option<&LastSeen> {
+        self.seen.as_ref()
+    }
+
+    /// The connected resources, oldest first.
+    pub fn sessions(&self) -> &[Session] {
+        &self.sessions
+    }
+
+    /// The connected resource with this id.
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.iter().find(|session| session.id == id)
+    }
+
+    fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.id == id)
+    }
+
+    /// Whether any resource is available.
+    pub fn is_available(&self) -> bool {
+        self.sessions.iter().any(|session| session.presence.is_some())
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Account(self.id)
+    }
+
+    /// The account itself as a sender: its bare JID.
+    fn sender(&self) -> Sender {
+        Sender { jid: Arc::clone(&self.jid), account: Some(self.id) }
+    }
+
+    /// Ties a session to a resource: the one that is asked for, or one of the server's making. A session that has it already
+    /// makes way. RFC 6120 §7.
+    pub fn bind(&mut self, id: SessionId, wanted: Option<&str>, turn: &mut Turn<'_>) -> Result<Arc<str>, Condition> {
+        if self.record.is_none() {
+            return Err(Condition::NotAllowed);
+        }
+        let bare = UserJid { user: self.id.user, app: self.id.app };
+        let bare = BareJid::parse(&format!("{}@{}", bare.local(), turn.site.domain)).map_err(|_| Condition::JidMalformed)?;
+        let full = match wanted.filter(|resource| !resource.is_empty()) {
+            Some(resource) => bare.with_resource(resource).map_err(|_| Condition::BadRequest)?,
+            None => bare.with_resource(&server_resource(turn.random.array())).map_err(|_| Condition::BadRequest)?,
+        };
+        let holder = self.sessions.iter().find(|session| *session.jid == *full.as_str()).map(|session| session.id);
+        if let Some(holder) = holder {
+            self.unbind(holder, turn);
+            turn.out.push(Effect::End(holder, Ending::Conflict));
+        } else if self.sessions.len() >= RESOURCES_MAX {
+            return Err(Condition::ResourceConstraint);
+        }
+        let jid: Arc<str> = full.as_str().into();
+        self.sessions.push(Session {
+            id,
+            resource_at: full.as_str().len() - full.resource().len(),
+            jid: Arc::clone(&jid),
+            presence: None,
+            interested: false,
+            directed: Vec::new(),
+            acks: None,
+        });
+        Ok(jid)
+    }
+
+    /// The session is over, whatever ended it.
+    pub fn unbind(&mut self, id: SessionId, turn: &mut Turn<'_>) {
+        let Some(at) = self.sessions.iter().position(|session| session.id == id) else { return };
+        self.leave(id, None, turn);
+        if self.draining == Some(id) {
+            // What it was not given yet still waits, for whoever comes next.
+            self.draining = None;
+        }
+        self.sessions.remove(at);
+    }
+
+    /// Takes a stanza (or another top-level element) from one of the account's own sessions.
+    pub fn stanza(
+        &mut self,
+        from: SessionId,
+        stanza: Element<'_>,
+        rows: Option<Rows>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Progress, Fault> {
+        let Some(session) = self.session(from) else { return Ok(Progress::Done) };
+        let receipt = session.acks.as_ref().map(|acks| Receipt { account: self.id, session: from, seq: acks.next() });
+        if stanza.ns() != ns::CLIENT {
+            let nonza = ext::nonza(stanza).ok_or(StreamCondition::UnsupportedStanzaType)?;
+            (nonza.apply)(self, from, stanza, turn)?;
+            return Ok(Progress::Done);
+        }
+        let passed_on = match stanza.name() {
+            "message" => self.sends_message(from, stanza, receipt, turn),
+            "presence" => self.sends_presence(from, stanza, turn),
+            "iq" => match self.sends_iq(from, stanza, rows, turn) {
+                Progress::Done => false,
+                needs @ Progress::Needs(_) => return Ok(needs),
+            },
+            _ => return Err(StreamCondition::UnsupportedStanzaType.into()),
+        };
+        if let Some(receipt) = receipt {
+            self.count_in(receipt, passed_on, turn);
+        }
+        Ok(Progress::Done)
+    }
+
+    /// The rows that [`Account::note`] needs for this note.
+    pub fn plan(&self, note: &Note, site: &Site) -> Reads {
+        match note {
+            Note::Stanza(parcel) => self.plan_parcel(parcel, site),
+            Note::Command { command, .. } => match command {
+                Command::Account(record::Command::Record(command)) => record::plan(self.id, command),
+                Command::Account(record::Command::Subscription(_)) | Command::Directory(_) => Reads::none(),
+            },
+            Note::Drain(session) if self.draining == Some(*session) => self.queue.page(self.id),
+            Note::Drain(_) | Note::Confirmed(_) | Note::Handled { .. } => Reads::none(),
+        }
+    }
+
+    /// Takes a note from another owner, or from itself by way of the shard, with the rows of [`Account::plan`].
+    pub fn note(&mut self, note: Note, rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
+        match note {
+            Note::Stanza(parcel) => self.takes(parcel, rows, turn),
+            Note::Command { command, reply, job } => {
+                self.obey(command, reply, rows, turn)?;
+                if let Some(job) = job {
+                    turn.out.send(job.from, Note::Confirmed(job.id));
+                }
+            }
+            Note::Confirmed(job) => {
+                let mut batch = Batch::default();
+                jobs::forget(&mut batch, &self.owner(), job);
+                turn.out.push(Effect::WriteBehind(batch));
+            }
+            Note::Drain(session) => {
+                if self.draining == Some(session) {
+                    self.drain(session, rows, turn)?;
+                }
+            }
+            Note::Handled { session, seq } => self.handled(session, seq, turn),
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, command: Command, reply: Option<ReplyTo>, mut rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
+        let answer = match command {
+            Command::Account(record::Command::Record(command)) => {
+                let removal = matches!(command, record::RecordCommand::Delete);
+                let before = self.record.as_ref().map(|row| row.secret_version);
+                let answer = record::apply(self.id, command, &mut rows, &mut self.record, turn)?;
+                if removal {
+                    self.wipe(turn);
+                } else if before.is_some() && before != self.record.as_ref().map(|row| row.secret_version) {
+                    self.end_all(turn);
+                }
+                answer
+            }
+            Command::Account(record::Command::Subscription(step)) => {
+                self.takes_subscription(step, turn);
+                record::Answer::Done
+            }
+            Command::Directory(_) => {
+                debug_assert!(false, "a directory's command came to an account");
+                record::Answer::NoAccount
+            }
+        };
+        if let Some(reply) = reply {
+            turn.out.push(Effect::Answer(reply, Answer::Account(answer)));
+        }
+        Ok(())
+    }
+
+    /// The user was removed: contacts are told, streams end, rows go.
+    fn wipe(&mut self, turn: &mut Turn<'_>) {
+        self.end_all(turn);
+        self.part_from_contacts(turn);
+        let mut batch = Batch::default();
+        let all = crate::row::Key::of(&self.owner()).all_below();
+        for table in [&roster::ROSTER, &offline::OFFLINE, &seen::LASTS] {
+            batch.delete_range(table, all.clone());
+        }
+        turn.out.write(batch);
+        self.roster = Roster::default();
+        self.queue = Queue::default();
+        self.seen = None;
+    }
+
+    /// Ends every session: the password that opened them is no longer the user's.
+    fn end_all(&mut self, turn: &mut Turn<'_>) {
+        while let Some(session) = self.sessions.last().map(|session| session.id) {
+            self.unbind(session, turn);
+            turn.out.push(Effect::End(session, Ending::NotAuthorized));
+        }
+    }
+
+    /// A number for a job that no job of this account has had, whatever the clock does while the process runs.
+    fn next_job(&mut self, turn: &Turn<'_>) -> u64 {
+        self.last_job = (self.last_job + 1).max(turn.now.stamp.millis() << 16);
+        self.last_job
+    }
+
+    /// Stanzas that were queued for a session and did not reach it. Those that wait for users who are away wait again, unless
+    /// another resource has had them.
+    pub fn undelivered(&mut self, stanzas: Vec<Bytes>, turn: &mut Turn<'_>) {
+        if self.sessions.iter().any(Session::takes_messages) || self.record.is_none() {
+            return;
+        }
+        for stanza in stanzas {
+            self.keep_again(stanza, turn);
+        }
+    }
+}
+
+/// What becomes of a note for an account that nobody uses: what only concerns those who are there ends here, without loading
+/// anything. Returns the note when the account has to be loaded for it.
+pub fn absent(note: Note, turn: &mut Turn<'_>) -> Option<Note> {
+    match note {
+        Note::Stanza(parcel) if parcel.is_of_the_moment() => {
+            incoming::settle(&parcel, turn);
+            None
+        }
+        Note::Handled { .. } | Note::Drain(_) => None,
+        other => Some(other),
+    }
+}

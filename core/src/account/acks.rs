@@ -1,0 +1,146 @@
+//! Counting stanzas for XEP-0198: a stanza is acknowledged once everything it brought about is on disk or on its way.
+
+use std::collections::BTreeSet;
+
+use crate::effect::{Note, SessionId, Turn};
+use crate::ns;
+use crate::owner::Owner;
+use crate::stanza::Receipt;
+use crate::xml::Writer;
+
+use super::Account;
+
+/// The incoming half of one session's stream management.
+#[derive(Debug, Default)]
+pub struct Acks {
+    /// Stanzas taken from the client, modulo 2³². XEP-0198 §4.
+    taken: u32,
+    /// All stanzas up to here are taken care of.
+    handled: u32,
+    /// Numbers above `handled` that were taken care of out of order.
+    early: BTreeSet<u32>,
+    /// The client has asked when this many were taken, and waits.
+    asked: Option<u32>,
+}
+
+impl Acks {
+    /// The number of the stanza that comes next.
+    pub fn next(&self) -> u32 {
+        self.taken.wrapping_add(1)
+    }
+
+    /// How many stanzas are not yet taken care of.
+    pub fn outstanding(&self) -> u32 {
+        self.taken.wrapping_sub(self.handled)
+    }
+
+    fn take(&mut self) {
+        self.taken = self.next();
+    }
+
+    fn settle(&mut self, seq: u32) {
+        self.early.insert(seq);
+        while self.early.remove(&self.handled.wrapping_add(1)) {
+            self.handled = self.handled.wrapping_add(1);
+        }
+    }
+
+    /// The count to tell the client now, if it has asked and all it had sent by then is taken care of.
+    fn due(&mut self) -> Option<u32> {
+        let asked = self.asked?;
+        // Sequence arithmetic: `handled` is at or past `asked`, though both may have wrapped.
+        if self.handled.wrapping_sub(asked) > u32::MAX / 2 {
+            return None;
+        }
+        self.asked = None;
+        Some(self.handled)
+    }
+}
+
+impl Account {
+    /// Starts counting. XEP-0198 §3; false when it is on already.
+    pub fn enable_acks(&mut self, session: SessionId) -> bool {
+        match self.session_mut(session) {
+            Some(session) if session.acks.is_none() => {
+                session.acks = Some(Box::default());
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// The client wants to know how many stanzas are taken care of; the answer waits until it is exact.
+    pub fn wants_ack(&mut self, session: SessionId, turn: &mut Turn<'_>) {
+        if let Some(acks) = self.session_mut(session).and_then(|session| session.acks.as_mut()) {
+            acks.asked = Some(acks.taken);
+            self.acknowledge(session, turn);
+        }
+    }
+
+    /// Counts a stanza; one that nobody else will report as handled is so once the turn's writes are on disk.
+    pub(super) fn count_in(&mut self, receipt: Receipt, passed_on: bool, turn: &mut Turn<'_>) {
+        if let Some(acks) = self.session_mut(receipt.session).and_then(|session| session.acks.as_mut()) {
+            acks.take();
+        }
+        if !passed_on {
+            report(receipt, turn);
+        }
+    }
+
+    /// A stanza is taken care of.
+    pub(super) fn handled(&mut self, session: SessionId, seq: u32, turn: &mut Turn<'_>) {
+        if let Some(acks) = self.session_mut(session).and_then(|session| session.acks.as_mut()) {
+            acks.settle(seq);
+            self.acknowledge(session, turn);
+        }
+    }
+
+    fn acknowledge(&mut self, id: SessionId, turn: &mut Turn<'_>) {
+        let Some(session) = self.session_mut(id) else { return };
+        let Some(count) = session.acks.as_mut().and_then(|acks| acks.due()) else { return };
+        let mut bytes = Vec::new();
+        Writer::new(&mut bytes).open("a").ns(ns::SM).attr_int("h", count).close();
+        turn.out.deliver(id, bytes.into());
+    }
+}
+
+/// Tells the sender's account that a stanza is taken care of, after everything that was asked for before.
+pub(super) fn report(receipt: Receipt, turn: &mut Turn<'_>) {
+    let note = Note::Handled { session: receipt.session, seq: receipt.seq };
+    turn.out.send(Owner::Account(receipt.account), note);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledges_only_without_gaps() {
+        let mut acks = Acks::default();
+        for _ in 0..3 {
+            acks.take();
+        }
+        acks.asked = Some(acks.taken);
+        acks.settle(3);
+        acks.settle(1);
+        assert_eq!((acks.due(), acks.outstanding()), (None, 2));
+        acks.settle(2);
+        assert_eq!((acks.due(), acks.outstanding()), (Some(3), 0));
+        assert_eq!(acks.due(), None, "one answer for one question");
+    }
+
+    #[test]
+    fn counts_past_the_end_of_its_range() {
+        let mut acks = Acks { taken: u32::MAX - 1, handled: u32::MAX - 1, ..Acks::default() };
+        for seq in [u32::MAX, 0, 1] {
+            assert_eq!(acks.next(), seq);
+            acks.take();
+        }
+        acks.asked = Some(acks.taken);
+        for seq in [u32::MAX, 0, 1] {
+            assert_eq!(acks.due(), None);
+            acks.settle(seq);
+        }
+        assert_eq!(acks.due(), Some(1));
+    }
+}

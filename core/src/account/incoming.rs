@@ -1,0 +1,230 @@
+//! What comes to the account from others. RFC 6121 §8.5 as the product's server adapts it.
+
+use bytes::Bytes;
+
+use crate::effect::{Note, SessionId, Site, Turn};
+use crate::error::{Condition, StanzaError};
+use crate::ext::{self, IqRoute, Request};
+use crate::owner::Owner;
+use crate::row::{Reads, Rows};
+use crate::stanza::{IqKind, Kind, MessageKind, Parcel, PresenceKind, Sender};
+use crate::xml::{Context, Element, Limits, NAME_BYTES_CEILING, Nodes, XmlError};
+
+use super::acks::report;
+use super::outgoing::{address, result};
+use super::{Account, Session};
+
+impl Parcel {
+    /// Of no use to a user none of whose resources is connected.
+    pub(super) fn is_of_the_moment(&self) -> bool {
+        match self.kind {
+            Kind::Message { kind: MessageKind::Headline | MessageKind::Groupchat, .. } => self.resource.is_none(),
+            Kind::Message { kind: MessageKind::Error, .. } => true,
+            Kind::Message { kind: MessageKind::Chat | MessageKind::Normal, .. } => false,
+            Kind::Presence { .. } => true,
+            Kind::Iq(kind) => !kind.is_request(),
+        }
+    }
+}
+
+/// Reports a parcel as taken care of, when somebody waits for that.
+pub(super) fn settle(parcel: &Parcel, turn: &mut Turn<'_>) {
+    if let Some(receipt) = parcel.receipt {
+        report(receipt, turn);
+    }
+}
+
+impl Account {
+    pub(super) fn plan_parcel(&self, parcel: &Parcel, _site: &Site) -> Reads {
+        if !(matches!(parcel.kind, Kind::Iq(_)) && parcel.resource.is_none()) {
+            return Reads::none();
+        }
+        let mut nodes = Nodes::new();
+        match self.request(parcel, &mut nodes, |request, route| (route.plan)(request, self)) {
+            Some(Ok(reads)) => reads,
+            Some(Err(_)) | None => Reads::none(),
+        }
+    }
+
+    pub(super) fn takes(&mut self, parcel: Parcel, rows: Rows, turn: &mut Turn<'_>) {
+        match parcel.kind {
+            Kind::Message { kind, lasting } => self.takes_message(&parcel, kind, lasting, turn),
+            Kind::Presence { kind, directed } => self.takes_presence(&parcel, kind, directed, turn),
+            Kind::Iq(kind) => self.takes_iq(&parcel, kind, rows, turn),
+        }
+        settle(&parcel, turn);
+    }
+
+    /// RFC 6121 §8.5.2 and §8.5.3, and the table of the product's server: chat and normal messages wait for a user who is away,
+    /// headlines never do.
+    fn takes_message(&mut self, parcel: &Parcel, kind: MessageKind, lasting: bool, turn: &mut Turn<'_>) {
+        if !self.exists() {
+            return;
+        }
+        if let Some(resource) = &parcel.resource {
+            if let Some(session) = self.by_resource(resource) {
+                turn.out.deliver(session, parcel.stanza.clone());
+                return;
+            }
+            match kind {
+                MessageKind::Chat => {}
+                MessageKind::Error => return,
+                MessageKind::Normal | MessageKind::Headline | MessageKind::Groupchat => {
+                    return self.return_to_sender(parcel, Condition::RecipientUnavailable, turn);
+                }
+            }
+        }
+        match kind {
+            MessageKind::Chat | MessageKind::Normal => {
+                let shown = self.deliver_to_all(&parcel.stanza, turn);
+                // A session that is still being given what waited gets this after it, by the same way.
+                if lasting && (!shown || self.draining.is_some()) {
+                    self.keep(parcel, turn);
+                }
+            }
+            MessageKind::Headline | MessageKind::Groupchat => {
+                for session in self.sessions.iter().filter(|session| session.takes_messages()) {
+                    turn.out.deliver(session.id, parcel.stanza.clone());
+                }
+            }
+            MessageKind::Error => {}
+        }
+    }
+
+    /// Delivers to every resource that wants messages, except one that is still being given older ones. Tells whether any did.
+    fn deliver_to_all(&self, stanza: &Bytes, turn: &mut Turn<'_>) -> bool {
+        let mut shown = false;
+        for session in self.sessions.iter().filter(|session| session.takes_messages()) {
+            if self.draining != Some(session.id) {
+                turn.out.deliver(session.id, stanza.clone());
+                shown = true;
+            }
+        }
+        shown
+    }
+
+    fn takes_presence(&mut self, parcel: &Parcel, kind: PresenceKind, directed: bool, turn: &mut Turn<'_>) {
+        match kind {
+            PresenceKind::Probe => self.answer_probe(&parcel.from, turn),
+            PresenceKind::Available | PresenceKind::Unavailable => {
+                if let Some(resource) = &parcel.resource {
+                    if let Some(session) = self.by_resource(resource) {
+                        turn.out.deliver(session, parcel.stanza.clone());
+                    }
+                    return;
+                }
+                // RFC 6121 §4.4.3: a broadcast reaches those who asked to see it, also should the other side think otherwise.
+                if directed || self.roster.watches(parcel.from.bare()) || parcel.from.account == Some(self.id) {
+                    self.deliver_to_available(&parcel.stanza, turn);
+                }
+            }
+            PresenceKind::Error => {
+                if let Some(session) = parcel.resource.as_deref().and_then(|resource| self.by_resource(resource)) {
+                    turn.out.deliver(session, parcel.stanza.clone());
+                }
+            }
+            // These travel as commands, because they must not be lost.
+            PresenceKind::Subscription(_) => debug_assert!(false, "a subscription came as a parcel"),
+        }
+    }
+
+    fn takes_iq(&mut self, parcel: &Parcel, kind: IqKind, rows: Rows, turn: &mut Turn<'_>) {
+        if let Some(resource) = &parcel.resource {
+            match self.by_resource(resource) {
+                Some(session) => turn.out.deliver(session, parcel.stanza.clone()),
+                // RFC 6121 §8.5.3.2.3
+                None if kind.is_request() => self.return_to_sender(parcel, Condition::ServiceUnavailable, turn),
+                None => {}
+            }
+            return;
+        }
+        let mut nodes = Nodes::new();
+        // The request is answered on behalf of the user, who does not see it. RFC 6121 §8.5.2.1.3
+        let answer = {
+            let Ok(iq) = reread(&mut nodes, &parcel.stanza) else { return };
+            let Some(payload) = iq.first_child() else { return };
+            let own = parcel.from.account == Some(self.id);
+            let request = Request { iq, payload, from: &parcel.from, session: None, at_server: false };
+            let applied = ext::find(kind, payload, own, false)
+                .and_then(|route| if self.exists() { Ok(route) } else { Err(Condition::ServiceUnavailable) })
+                .and_then(|route| (route.apply)(&request, self, rows, turn));
+            match applied {
+                Ok(payload) => result(iq, &parcel.from.jid, &payload),
+                Err(condition) => refusal(iq, &parcel.from, condition),
+            }
+        };
+        let kind = IqKind::Result;
+        self.send_back(&parcel.from, Kind::Iq(kind), answer, turn);
+    }
+
+    /// Finds the route of an iq parcel and looks at both.
+    fn request<T>(
+        &self,
+        parcel: &Parcel,
+        nodes: &mut Nodes,
+        look: impl FnOnce(&Request<'_>, &IqRoute) -> T,
+    ) -> Option<Result<T, Condition>> {
+        let Kind::Iq(kind) = parcel.kind else { return None };
+        let iq = reread(nodes, &parcel.stanza).ok()?;
+        let payload = iq.first_child()?;
+        let own = parcel.from.account == Some(self.id);
+        let request = Request { iq, payload, from: &parcel.from, session: None, at_server: false };
+        Some(ext::find(kind, payload, own, false).map(|route| look(&request, route)))
+    }
+
+    /// Answers a stanza that could not be delivered. RFC 6120 §8.3.
+    pub(super) fn return_to_sender(&self, parcel: &Parcel, condition: Condition, turn: &mut Turn<'_>) {
+        let mut nodes = Nodes::new();
+        let Ok(stanza) = reread(&mut nodes, &parcel.stanza) else { return };
+        let bytes = refusal(stanza, &parcel.from, condition);
+        let kind = match parcel.kind {
+            Kind::Message { .. } => Kind::Message { kind: MessageKind::Error, lasting: false },
+            Kind::Presence { .. } => Kind::Presence { kind: PresenceKind::Error, directed: true },
+            Kind::Iq(_) => Kind::Iq(IqKind::Error),
+        };
+        self.send_back(&parcel.from, kind, bytes, turn);
+    }
+
+    fn send_back(&self, to: &Sender, kind: Kind, stanza: Bytes, turn: &mut Turn<'_>) {
+        let (Some(account), Some((_, resource))) = (to.account, to.jid.split_once('/')) else { return };
+        let resource = Some(resource.into());
+        let parcel = Parcel { from: self.sender(), resource, kind, stanza, receipt: None };
+        turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+    }
+
+    pub(super) fn by_resource(&self, resource: &str) -> Option<SessionId> {
+        self.sessions.iter().find(|session| session.resource() == resource).map(|session| session.id)
+    }
+
+    pub(super) fn deliver_to_available(&self, stanza: &Bytes, turn: &mut Turn<'_>) {
+        for session in self.sessions.iter().filter(|session| session.presence.is_some()) {
+            turn.out.deliver(session.id, stanza.clone());
+        }
+    }
+
+    /// The sessions that see changes of the roster.
+    pub(super) fn interested(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.iter().filter(|session| session.interested)
+    }
+}
+
+fn refusal(stanza: Element<'_>, to: &Sender, condition: Condition) -> Bytes {
+    let mut bytes = Vec::new();
+    StanzaError::from(condition).write_reply(stanza, address(stanza).as_deref(), Some(&to.jid), &mut bytes);
+    bytes.into()
+}
+
+/// Looks at a stanza again that has been checked on its way in.
+pub(super) fn reread<'n>(nodes: &'n mut Nodes, stanza: &'n [u8]) -> Result<Element<'n>, XmlError> {
+    nodes.parse(stanza, &Context::CLIENT, &OWN)
+}
+
+/// What passed the limits on its way in grew a little since: the sender's address, a delay.
+const OWN: Limits = Limits {
+    element_bytes_max: usize::MAX / 4,
+    depth_max: 1 << 16,
+    attributes_max: 1 << 12,
+    attribute_bytes_max: usize::MAX / 4,
+    name_bytes_max: NAME_BYTES_CEILING,
+    prefixes_max: 1 << 12,
+};

@@ -1,0 +1,226 @@
+//! What the account's own sessions send. RFC 6120 §8 and §10, RFC 6121 §8.
+
+use bytes::Bytes;
+
+use crate::effect::{Note, SessionId, Turn};
+use crate::error::{Condition, StanzaError};
+use crate::ext::{self, Request};
+use crate::jid::Jid;
+use crate::ns;
+use crate::owner::Owner;
+use crate::route::{Target, target};
+use crate::row::Rows;
+use crate::stanza::{IqKind, Kind, MessageKind, Parcel, Receipt, Sender};
+use crate::xml::{Element, Writer, splice};
+
+use super::{Account, Progress};
+
+impl Account {
+    /// A message from an own session. Returns whether another account reports it as handled.
+    pub(super) fn sends_message(
+        &mut self,
+        from: SessionId,
+        stanza: Element<'_>,
+        receipt: Option<Receipt>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let kind = MessageKind::read(stanza.attr("type").as_deref());
+        let to = address(stanza);
+        let to = match to.as_deref().map(Jid::parse).transpose() {
+            Ok(to) => to,
+            Err(_) => return self.refuse_message(from, kind, stanza, Condition::JidMalformed, turn),
+        };
+        let (account, resource) = match target(to.as_ref(), self.id, turn.site) {
+            Target::Own => (self.id, None),
+            Target::User(account, resource) => (account, resource),
+            // RFC 6121 §8.5.1 and the tenancy: nobody learns from silence whether there is such a user in another app.
+            Target::Nobody | Target::Server => return false,
+            Target::RoomService => {
+                return self.refuse_message(from, kind, stanza, Condition::ServiceUnavailable, turn);
+            }
+            Target::Room => return self.refuse_message(from, kind, stanza, Condition::ItemNotFound, turn),
+            Target::Elsewhere => {
+                return self.refuse_message(from, kind, stanza, Condition::RemoteServerNotFound, turn);
+            }
+        };
+        let resource = resource.map(Into::into);
+        let Some(sender) = self.full_sender(from) else { return false };
+        // RFC 6121 §5.2.1: a message without an address is for the sender's own account.
+        let own = to.is_none().then(|| self.jid.clone());
+        let stanza_bytes = match &own {
+            Some(own) => stamped(stanza, &sender.jid, &[("to", Some(own))]),
+            None => stamped(stanza, &sender.jid, &[]),
+        };
+        let kind = Kind::Message { kind, lasting: is_lasting(stanza) };
+        let parcel = Parcel { from: sender, resource, kind, stanza: stanza_bytes, receipt };
+        turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+        receipt.is_some()
+    }
+
+    fn refuse_message(
+        &mut self,
+        session: SessionId,
+        kind: MessageKind,
+        stanza: Element<'_>,
+        condition: Condition,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        // RFC 6120 §8.3.1: an error is never answered with an error.
+        if kind != MessageKind::Error {
+            self.refuse(session, stanza, condition.into(), turn);
+        }
+        false
+    }
+
+    /// An iq from an own session.
+    pub(super) fn sends_iq(
+        &mut self,
+        from: SessionId,
+        stanza: Element<'_>,
+        rows: Option<Rows>,
+        turn: &mut Turn<'_>,
+    ) -> Progress {
+        let Some(kind) = IqKind::read(stanza.attr("type").as_deref()) else {
+            self.refuse(from, stanza, Condition::BadRequest.into(), turn);
+            return Progress::Done;
+        };
+        // RFC 6120 §8.2.3: a request has exactly one child.
+        if kind.is_request() && stanza.children().count() != 1 {
+            self.refuse(from, stanza, Condition::BadRequest.into(), turn);
+            return Progress::Done;
+        }
+        let to = address(stanza);
+        let to = match to.as_deref().map(Jid::parse).transpose() {
+            Ok(to) => to,
+            Err(_) => {
+                self.refuse_request(from, kind, stanza, Condition::JidMalformed, turn);
+                return Progress::Done;
+            }
+        };
+        match target(to.as_ref(), self.id, turn.site) {
+            Target::Own => return self.answers_own(from, kind, stanza, false, rows, turn),
+            Target::Server => return self.answers_own(from, kind, stanza, true, rows, turn),
+            Target::User(account, resource) => {
+                // RFC 6121 §8.5.2.1.3: answers go to a resource; one for a bare address answers nothing.
+                if (kind.is_request() || resource.is_some())
+                    && let Some(sender) = self.full_sender(from)
+                {
+                    let bytes = stamped(stanza, &sender.jid, &[]);
+                    let resource = resource.map(Into::into);
+                    let parcel = Parcel { from: sender, resource, kind: Kind::Iq(kind), stanza: bytes, receipt: None };
+                    turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+                }
+            }
+            Target::Nobody | Target::RoomService => {
+                self.refuse_request(from, kind, stanza, Condition::ServiceUnavailable, turn);
+            }
+            Target::Room => self.refuse_request(from, kind, stanza, Condition::ItemNotFound, turn),
+            Target::Elsewhere => self.refuse_request(from, kind, stanza, Condition::RemoteServerNotFound, turn),
+        }
+        Progress::Done
+    }
+
+    fn refuse_request(
+        &mut self,
+        session: SessionId,
+        kind: IqKind,
+        stanza: Element<'_>,
+        condition: Condition,
+        turn: &mut Turn<'_>,
+    ) {
+        if kind.is_request() {
+            self.refuse(session, stanza, condition.into(), turn);
+        }
+    }
+
+    /// An iq from an own session to its account or to the server.
+    fn answers_own(
+        &mut self,
+        from: SessionId,
+        kind: IqKind,
+        iq: Element<'_>,
+        at_server: bool,
+        rows: Option<Rows>,
+        turn: &mut Turn<'_>,
+    ) -> Progress {
+        // An answer to the server: its ping, or a roster push. Having come is all it is good for.
+        let (true, Some(payload)) = (kind.is_request(), iq.first_child()) else { return Progress::Done };
+        let Some(sender) = self.full_sender(from) else { return Progress::Done };
+        let route = match ext::find(kind, payload, true, at_server) {
+            Ok(route) => route,
+            Err(condition) => {
+                self.refuse(from, iq, condition.into(), turn);
+                return Progress::Done;
+            }
+        };
+        let request = Request { iq, payload, from: &sender, session: Some(from), at_server };
+        let rows = match rows {
+            Some(rows) => rows,
+            None => {
+                let reads = (route.plan)(&request, self);
+                if !reads.is_empty() {
+                    return Progress::Needs(reads);
+                }
+                Rows::default()
+            }
+        };
+        match (route.apply)(&request, self, rows, turn) {
+            Ok(payload) => {
+                turn.out.deliver(from, result(iq, &sender.jid, &payload));
+                for stanza in self.after_result.drain(..) {
+                    turn.out.deliver(from, stanza);
+                }
+            }
+            Err(condition) => self.refuse(from, iq, condition.into(), turn),
+        }
+        Progress::Done
+    }
+
+    /// Answers an own session's stanza with an error. RFC 6120 §8.3.
+    pub(super) fn refuse(&self, session: SessionId, stanza: Element<'_>, error: StanzaError<'_>, turn: &mut Turn<'_>) {
+        if let Some(session) = self.session(session) {
+            let mut bytes = Vec::new();
+            error.write_reply(stanza, address(stanza).as_deref(), Some(&session.jid), &mut bytes);
+            turn.out.deliver(session.id, bytes.into());
+        }
+    }
+
+    /// An own session as a sender: its full JID.
+    pub(super) fn full_sender(&self, session: SessionId) -> Option<Sender> {
+        self.session(session).map(|session| Sender { jid: session.jid.clone(), account: Some(self.id) })
+    }
+}
+
+/// The result of an iq, from whom it was addressed to. RFC 6120 §8.2.3.
+pub(super) fn result(iq: Element<'_>, to: &str, payload: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(payload.len() + 128);
+    let mut xml = Writer::new(&mut bytes);
+    xml.open("iq").attr("type", "result").attr_opt("id", iq.attr("id").as_deref());
+    xml.attr_opt("from", address(iq).as_deref()).attr("to", to);
+    if !payload.is_empty() {
+        xml.raw_bytes(payload);
+    }
+    xml.close();
+    drop(xml);
+    bytes.into()
+}
+
+/// The stanza as it is delivered: `from` is who sent it, whatever the client wrote there. RFC 6120 §8.1.2.1.
+pub(super) fn stamped(stanza: Element<'_>, from: &str, set: &[(&'static str, Option<&str>)]) -> Bytes {
+    let mut attributes: smallvec::SmallVec<[(&'static str, Option<&str>); 3]> = smallvec::smallvec![("from", Some(from))];
+    attributes.extend_from_slice(set);
+    let mut bytes = Vec::new();
+    splice::forward(stanza, &attributes, |_| {}, &mut bytes);
+    bytes.into()
+}
+
+/// The `to` of a stanza; clients write an empty one for none.
+pub(super) fn address<'a>(stanza: Element<'a>) -> Option<std::borrow::Cow<'a, str>> {
+    stanza.attr("to").filter(|to| !to.is_empty())
+}
+
+/// Whether the message is of use to a user who comes later: all but those that hold nothing but a chat state (XEP-0085 §5.5).
+fn is_lasting(message: Element<'_>) -> bool {
+    let mut children = message.children().filter(|child| !child.is("thread", ns::CLIENT)).peekable();
+    children.peek().is_none() || !children.all(ext::is_chat_state)
+}

@@ -1,0 +1,284 @@
+//! Presence: broadcasts, probes, and directed presence. RFC 6121 §4.
+
+use bytes::Bytes;
+
+use crate::effect::{Effect, Note, SessionId, Turn};
+use crate::error::Condition;
+use crate::jid::Jid;
+use crate::limits::DIRECTED_MAX;
+use crate::model::account::{Command as Order, Subscription as Step, SubscriptionKind};
+use crate::ns;
+use crate::owner::{AccountId, Owner};
+use crate::route::{Target, target};
+use crate::row::Batch;
+use crate::stanza::{Kind, Parcel, PresenceKind, Sender};
+use crate::xml::{Element, Writer, splice};
+
+use super::outgoing::{address, stamped};
+use super::seen::LastSeen;
+use super::{Account, Session};
+
+/// What an available resource last said.
+#[derive(Clone, Debug)]
+pub struct Presence {
+    /// RFC 6121 §4.7.2.3
+    pub priority: i8,
+    /// The stanza from the full JID, without `to`.
+    stanza: Bytes,
+}
+
+impl Account {
+    /// A presence from an own session.
+    pub(super) fn sends_presence(&mut self, from: SessionId, stanza: Element<'_>, turn: &mut Turn<'_>) -> bool {
+        let Some(kind) = PresenceKind::read(stanza.attr("type").as_deref()) else {
+            self.refuse(from, stanza, Condition::BadRequest.into(), turn);
+            return false;
+        };
+        let to = address(stanza);
+        let Some(to) = to.as_deref() else {
+            match kind {
+                PresenceKind::Available => self.appear(from, stanza, turn),
+                PresenceKind::Unavailable => self.leave(from, Some(stanza), turn),
+                // RFC 6121 §3.1.1: subscriptions name a contact. §4.3: probes are the server's.
+                PresenceKind::Subscription(_) | PresenceKind::Probe => {
+                    self.refuse(from, stanza, Condition::BadRequest.into(), turn);
+                }
+                PresenceKind::Error => {}
+            }
+            return false;
+        };
+        let Ok(to) = Jid::parse(to) else {
+            if kind != PresenceKind::Error {
+                self.refuse(from, stanza, Condition::JidMalformed.into(), turn);
+            }
+            return false;
+        };
+        match kind {
+            PresenceKind::Subscription(asked) => self.sends_subscription(from, asked, &to, stanza, turn),
+            PresenceKind::Available | PresenceKind::Unavailable | PresenceKind::Probe | PresenceKind::Error => {
+                self.sends_directed(from, kind, &to, stanza, turn);
+            }
+        }
+        false
+    }
+
+    /// Presence to one address, whoever is subscribed. RFC 6121 §4.6.
+    fn sends_directed(&mut self, from: SessionId, kind: PresenceKind, to: &Jid<'_>, stanza: Element<'_>, turn: &mut Turn<'_>) {
+        let (account, resource) = match target(Some(to), self.id, turn.site) {
+            Target::Own => (self.id, None),
+            Target::User(account, resource) => (account, resource),
+            Target::Nobody | Target::Server | Target::RoomService => return,
+            Target::Room if kind == PresenceKind::Available => {
+                return self.refuse(from, stanza, Condition::ItemNotFound.into(), turn);
+            }
+            Target::Elsewhere if kind == PresenceKind::Available => {
+                return self.refuse(from, stanza, Condition::RemoteServerNotFound.into(), turn);
+            }
+            Target::Room | Target::Elsewhere => return,
+        };
+        let Some(session) = self.session_mut(from) else { return };
+        let known = session.directed.iter().position(|known| **known == *to.as_str());
+        match (kind, known) {
+            (PresenceKind::Available, None) if session.directed.len() >= DIRECTED_MAX => {
+                return self.refuse(from, stanza, Condition::ResourceConstraint.into(), turn);
+            }
+            (PresenceKind::Available, None) => session.directed.push(to.as_str().into()),
+            (PresenceKind::Unavailable, Some(at)) => {
+                session.directed.swap_remove(at);
+            }
+            _ => {}
+        }
+        let Some(sender) = self.full_sender(from) else { return };
+        let bytes = stamped(stanza, &sender.jid, &[]);
+        let kind = Kind::Presence { kind, directed: true };
+        let parcel = Parcel { from: sender, resource: resource.map(Into::into), kind, stanza: bytes, receipt: None };
+        turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+    }
+
+    /// A resource becomes available, or says something new about itself. RFC 6121 §4.2, §4.4.
+    fn appear(&mut self, from: SessionId, stanza: Element<'_>, turn: &mut Turn<'_>) {
+        let Some(session) = self.session(from) else { return };
+        let priority = priority(stanza);
+        let bytes = stamped(stanza, &session.jid, &[("to", None)]);
+        let first = session.presence.is_none();
+        let wanted_messages = session.takes_messages();
+        let presence = Presence { priority, stanza: bytes };
+        self.broadcast(&presence.stanza, from, PresenceKind::Available, turn);
+        if let Some(session) = self.session_mut(from) {
+            session.presence = Some(presence);
+        }
+        if first {
+            self.welcome(from, turn);
+        }
+        if priority >= 0 && !wanted_messages {
+            self.start_draining(from, turn);
+        }
+    }
+
+    /// What a resource that has just become available is told. RFC 6121 §4.2.2, §3.1.3.
+    fn welcome(&mut self, new: SessionId, turn: &mut Turn<'_>) {
+        for session in self.sessions.iter().filter(|session| session.id != new) {
+            if let Some(presence) = &session.presence {
+                turn.out.deliver(new, addressed(&presence.stanza, &self.jid));
+            }
+        }
+        let Some(sender) = self.full_sender(new) else { return };
+        for contact in self.roster.watched() {
+            let Some(account) = self.contact_account(contact, turn) else { continue };
+            let mut bytes = Vec::new();
+            Writer::new(&mut bytes).leaf("presence", &[("type", "probe"), ("from", &sender.jid), ("to", contact)]);
+            let kind = Kind::Presence { kind: PresenceKind::Probe, directed: false };
+            let parcel = Parcel { from: sender.clone(), resource: None, kind, stanza: bytes.into(), receipt: None };
+            turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+        }
+        for request in self.roster.requests() {
+            turn.out.deliver(new, Bytes::copy_from_slice(request));
+        }
+    }
+
+    /// A resource is no longer available. RFC 6121 §4.5. Without a stanza the server speaks for it.
+    pub(super) fn leave(&mut self, from: SessionId, stanza: Option<Element<'_>>, turn: &mut Turn<'_>) {
+        let Some(session) = self.session_mut(from) else { return };
+        let was_available = session.presence.take().is_some();
+        let directed = std::mem::take(&mut session.directed);
+        let jid = session.jid.clone();
+        let status = stanza.and_then(|stanza| stanza.child("status", ns::CLIENT)).map(|status| status.text().into_owned());
+        let bytes = match stanza {
+            Some(stanza) => stamped(stanza, &jid, &[("to", None)]),
+            None => unavailable(&jid),
+        };
+        if was_available {
+            self.broadcast(&bytes, from, PresenceKind::Unavailable, turn);
+            if !self.is_available() {
+                let seen = LastSeen { at: turn.now.stamp, status };
+                let mut batch = Batch::default();
+                seen.keep(self.id, &mut batch);
+                self.seen = Some(seen);
+                turn.out.push(Effect::WriteBehind(batch));
+            }
+        }
+        let sender = Sender { jid, account: Some(self.id) };
+        for to in directed {
+            let Ok(address) = Jid::parse(&to) else { continue };
+            // RFC 6121 §4.6.3: those who were told by the broadcast are not told again.
+            if was_available && self.roster.is_watched_by(address.bare_str()) {
+                continue;
+            }
+            let (account, resource) = match target(Some(&address), self.id, turn.site) {
+                Target::Own => (self.id, None),
+                Target::User(account, resource) => (account, resource),
+                Target::Nobody | Target::Server | Target::RoomService | Target::Room | Target::Elsewhere => continue,
+            };
+            let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
+            let stanza = addressed(&bytes, &to);
+            let parcel = Parcel { from: sender.clone(), resource: resource.map(Into::into), kind, stanza, receipt: None };
+            turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+        }
+    }
+
+    /// Tells all who may see it, and the user's own resources: the sender gets its presence back, which clients take for
+    /// the sign that they are connected.
+    fn broadcast(&self, stanza: &Bytes, from: SessionId, kind: PresenceKind, turn: &mut Turn<'_>) {
+        let Some(sender) = self.full_sender(from) else { return };
+        let own = addressed(stanza, &self.jid);
+        for session in &self.sessions {
+            let is_sender = session.id == from;
+            if session.presence.is_some() || (is_sender && kind == PresenceKind::Available) {
+                turn.out.deliver(session.id, own.clone());
+            }
+        }
+        for contact in self.roster.watchers() {
+            self.tell(contact, &sender, stanza, kind, turn);
+        }
+    }
+
+    fn tell(&self, contact: &str, sender: &Sender, stanza: &Bytes, kind: PresenceKind, turn: &mut Turn<'_>) {
+        let Some(account) = self.contact_account(contact, turn) else { return };
+        let kind = Kind::Presence { kind, directed: false };
+        let stanza = addressed(stanza, contact);
+        let parcel = Parcel { from: sender.clone(), resource: None, kind, stanza, receipt: None };
+        turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+    }
+
+    /// A contact is told of every available resource, or of the end of each.
+    pub(super) fn show_to(&self, contact: &str, available: bool, turn: &mut Turn<'_>) {
+        for session in &self.sessions {
+            let Some(presence) = &session.presence else { continue };
+            let sender = Sender { jid: session.jid.clone(), account: Some(self.id) };
+            if available {
+                self.tell(contact, &sender, &presence.stanza, PresenceKind::Available, turn);
+            } else {
+                self.tell_directly(contact, &sender, session, turn);
+            }
+        }
+    }
+
+    /// The end of a subscription: the contact's roster may no longer want presence from here, but has to hear this one.
+    fn tell_directly(&self, contact: &str, sender: &Sender, session: &Session, turn: &mut Turn<'_>) {
+        let Some(account) = self.contact_account(contact, turn) else { return };
+        let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
+        let stanza = addressed(&unavailable(&session.jid), contact);
+        let parcel = Parcel { from: sender.clone(), resource: None, kind, stanza, receipt: None };
+        turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+    }
+
+    /// Someone's server asks who is there. RFC 6121 §4.3.2.
+    pub(super) fn answer_probe(&self, from: &Sender, turn: &mut Turn<'_>) {
+        let Some(account) = from.account else { return };
+        let own = account == self.id;
+        if !own && !self.roster.is_watched_by(from.bare()) {
+            // The other side believes otherwise; this mends its roster, and says nothing to one who never asked.
+            return self.sends_step(SubscriptionKind::Unsubscribed, from.bare(), account, turn);
+        }
+        let resource: Option<Box<str>> = from.jid.split_once('/').map(|(_, resource)| resource.into());
+        for session in &self.sessions {
+            let Some(presence) = &session.presence else { continue };
+            let kind = Kind::Presence { kind: PresenceKind::Available, directed: true };
+            let sender = Sender { jid: session.jid.clone(), account: Some(self.id) };
+            let stanza = addressed(&presence.stanza, &from.jid);
+            let parcel = Parcel { from: sender, resource: resource.clone(), kind, stanza, receipt: None };
+            turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+        }
+    }
+
+    /// A subscription step of the server's own, which need not survive a crash: the next probe brings it again.
+    pub(super) fn sends_step(&self, kind: SubscriptionKind, to: &str, account: AccountId, turn: &mut Turn<'_>) {
+        let mut bytes = Vec::new();
+        Writer::new(&mut bytes).leaf("presence", &[("type", kind.as_str()), ("from", &self.jid), ("to", to)]);
+        let step = Step { from: self.jid.to_string(), kind, stanza: bytes };
+        let command = crate::command::Command::Account(Order::Subscription(step));
+        turn.out.send(Owner::Account(account), Note::Command { command, reply: None, job: None });
+    }
+
+    /// The account behind a contact, if it is a user of this app.
+    pub(super) fn contact_account(&self, contact: &str, turn: &Turn<'_>) -> Option<AccountId> {
+        let jid = Jid::parse(contact).ok()?;
+        match target(Some(&jid), self.id, turn.site) {
+            Target::User(account, None) => Some(account),
+            Target::User(_, Some(_))
+            | Target::Own
+            | Target::Server
+            | Target::RoomService
+            | Target::Room
+            | Target::Nobody
+            | Target::Elsewhere => None,
+        }
+    }
+}
+
+fn unavailable(jid: &str) -> Bytes {
+    let mut bytes = Vec::new();
+    Writer::new(&mut bytes).leaf("presence", &[("from", jid), ("type", "unavailable")]);
+    bytes.into()
+}
+
+fn addressed(stanza: &[u8], to: &str) -> Bytes {
+    let mut bytes = Vec::with_capacity(stanza.len() + to.len() + 8);
+    splice::with_attribute(stanza, "to", to, &mut bytes);
+    bytes.into()
+}
+
+/// RFC 6121 §4.7.2.3: a whole number from -128 to 127, zero when there is none; what is no such number counts as none.
+fn priority(stanza: Element<'_>) -> i8 {
+    stanza.child("priority", ns::CLIENT).and_then(|priority| priority.text().trim().parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,219 @@
+//! Subscriptions: who may see whose presence, agreed between two accounts. RFC 6121 §3.
+//!
+//! Each step changes two rosters that two owners keep. The first writes its own and, in the same batch, a job with the step for
+//! the other; the job stands until the other has written. Applying a step twice changes nothing the second time.
+
+use bytes::Bytes;
+
+use crate::command::Command;
+use crate::effect::{SessionId, Turn};
+use crate::error::{Condition, StanzaError};
+use crate::ext::roster::push;
+use crate::jid::Jid;
+use crate::model::account::{Command as Order, Subscription as Step};
+use crate::owner::{AccountId, Owner};
+use crate::route::{Target, target};
+use crate::row::Batch;
+use crate::stanza::Subscription;
+use crate::xml::Element;
+
+use super::Account;
+use super::outgoing::stamped;
+
+impl Subscription {
+    /// The value of the `type` attribute.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Subscription::Subscribe => "subscribe",
+            Subscription::Subscribed => "subscribed",
+            Subscription::Unsubscribe => "unsubscribe",
+            Subscription::Unsubscribed => "unsubscribed",
+        }
+    }
+
+    /// Reads the value of a `type` attribute.
+    pub fn read(kind: &str) -> Option<Subscription> {
+        use Subscription::{Subscribe, Subscribed, Unsubscribe, Unsubscribed};
+        [Subscribe, Subscribed, Unsubscribe, Unsubscribed].into_iter().find(|known| known.as_str() == kind)
+    }
+}
+
+impl Account {
+    /// An own session sends a subscription stanza. RFC 6121 §3.1.2, §3.1.5, §3.2.2, §3.3.2.
+    pub(super) fn sends_subscription(
+        &mut self,
+        from: SessionId,
+        asked: Subscription,
+        to: &Jid<'_>,
+        stanza: Element<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        // §3.1.2: what is addressed to a resource counts for the account.
+        let contact = to.bare_str().to_owned();
+        let account = match target(Some(&to.to_bare().as_jid()), self.id, turn.site) {
+            Target::Own => {
+                let error = StanzaError::new(Condition::NotAllowed, "You can not subscribe to yourself.");
+                return self.refuse(from, stanza, error, turn);
+            }
+            Target::User(account, _) => Some(account),
+            // As if to a user who never answers: the same for one who does not exist and for one of another app.
+            Target::Nobody => None,
+            Target::Server | Target::RoomService | Target::Room => {
+                return self.refuse(from, stanza, Condition::ServiceUnavailable.into(), turn);
+            }
+            Target::Elsewhere => return self.refuse(from, stanza, Condition::RemoteServerNotFound.into(), turn),
+        };
+        if asked == Subscription::Subscribe && self.roster.item(&contact).is_none() && self.roster.is_full() {
+            return self.refuse(from, stanza, Condition::ResourceConstraint.into(), turn);
+        }
+        // §3.1.2: from the bare JID, to the bare JID.
+        let bytes = stamped(stanza, &self.jid, &[("to", Some(&contact))]);
+        let mut batch = Batch::default();
+        let sent = self.roster.sends(asked, &contact, self.id, &mut batch);
+        match account {
+            Some(account) if sent.pass => self.send_step(asked, account, &bytes, batch, turn),
+            Some(_) | None => turn.out.write(batch),
+        }
+        if sent.pushed {
+            self.push_item(&contact, turn);
+        }
+        match asked {
+            // §3.1.5: the contact now sees who is here.
+            Subscription::Subscribed if sent.pass => self.show_to(&contact, true, turn),
+            // §3.2.2
+            Subscription::Unsubscribed if sent.pass => self.show_to(&contact, false, turn),
+            Subscription::Subscribe
+            | Subscription::Subscribed
+            | Subscription::Unsubscribe
+            | Subscription::Unsubscribed => {}
+        }
+    }
+
+    fn send_step(&mut self, kind: Subscription, to: AccountId, stanza: &Bytes, batch: Batch, turn: &mut Turn<'_>) {
+        let step = Step { from: self.jid.to_string(), kind, stanza: stanza.to_vec() };
+        let id = self.next_job(turn);
+        let command = Command::Account(Order::Subscription(step));
+        turn.out.send_surely(self.owner(), id, batch, Owner::Account(to), command);
+    }
+
+    /// A step that a contact took. RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3.
+    pub(super) fn takes_subscription(&mut self, step: Step, turn: &mut Turn<'_>) {
+        if !self.exists() {
+            return;
+        }
+        let stanza = Bytes::from(step.stanza);
+        let mut batch = Batch::default();
+        let received = self.roster.receives(step.kind, &step.from, &stanza, self.id, &mut batch);
+        turn.out.write(batch);
+        if received.deliver {
+            let request = step.kind == Subscription::Subscribe;
+            if self.is_available() {
+                self.deliver_to_available(&stanza, turn);
+            } else if !request {
+                // A request waits in the roster; the other three wait with the messages.
+                self.keep_bytes(&stanza, turn);
+            }
+        }
+        if received.pushed {
+            self.push_item(&step.from, turn);
+        }
+        if let Some(reply) = received.reply
+            && let Some(account) = self.contact_account(&step.from, turn)
+        {
+            self.sends_step(reply, &step.from, account, turn);
+        }
+        // §3.3.3: who no longer subscribes sees everyone leave.
+        if step.kind == Subscription::Unsubscribe && received.deliver {
+            self.show_to(&step.from, false, turn);
+        }
+    }
+
+    /// Takes a contact out of the roster and ends what was agreed with it. RFC 6121 §2.5.
+    pub fn remove_contact(&mut self, contact: &str, turn: &mut Turn<'_>) -> Result<(), Condition> {
+        let mut batch = Batch::default();
+        let item = self.roster.remove(contact, self.id, &mut batch).ok_or(Condition::ItemNotFound)?;
+        let account = self.contact_account(contact, turn);
+        let (unsubscribe, unsubscribed) =
+            (item.subscription.to() || item.asked, item.subscription.from() || item.request.is_some());
+        let mut steps = Vec::new();
+        if let Some(account) = account {
+            let due = [(Subscription::Unsubscribe, unsubscribe), (Subscription::Unsubscribed, unsubscribed)];
+            steps.extend(due.into_iter().filter(|(_, due)| *due).map(|(kind, _)| (kind, account)));
+        }
+        for (kind, account) in steps {
+            let stanza = self.plain_step(kind, contact);
+            self.send_step(kind, account, &stanza, std::mem::take(&mut batch), turn);
+        }
+        turn.out.write(batch);
+        self.push_removal(contact, turn);
+        if item.subscription.from() {
+            self.show_to(contact, false, turn);
+        }
+        Ok(())
+    }
+
+    /// The account is being removed: every contact is told that the agreement is over.
+    pub(super) fn part_from_contacts(&mut self, turn: &mut Turn<'_>) {
+        let contacts: Vec<String> = self.roster.listed().map(|(contact, _)| contact.to_owned()).collect();
+        for contact in contacts {
+            let Some(account) = self.contact_account(&contact, turn) else { continue };
+            for kind in [Subscription::Unsubscribe, Subscription::Unsubscribed] {
+                let stanza = self.plain_step(kind, &contact);
+                self.send_step(kind, account, &stanza, Batch::default(), turn);
+            }
+        }
+    }
+
+    /// Sets a contact's name and groups. RFC 6121 §2.3
+    pub(crate) fn name_contact(
+        &mut self,
+        contact: &str,
+        name: Option<String>,
+        groups: Vec<String>,
+        batch: &mut Batch,
+    ) -> Result<(), Condition> {
+        if self.roster.item(contact).is_none() && self.roster.is_full() {
+            return Err(Condition::ResourceConstraint);
+        }
+        self.roster.name(contact, name, groups, self.id, batch);
+        Ok(())
+    }
+
+    /// The session gets pushes from now on. RFC 6121 §2.1.6.
+    pub(crate) fn takes_interest(&mut self, session: SessionId) {
+        if let Some(session) = self.session_mut(session) {
+            session.interested = true;
+        }
+    }
+
+    /// Shows a contact as it now is to the sessions that have asked for the roster.
+    pub(crate) fn push_item(&self, contact: &str, turn: &mut Turn<'_>) {
+        let Some(item) = self.roster.item(contact) else { return };
+        for session in self.interested() {
+            turn.out.deliver(session.id, push(contact, Some(item), item.version, &session.jid));
+        }
+    }
+
+    /// Shows contacts to one session behind the result it is about to get. RFC 6121 §2.6.3
+    pub(crate) fn push_after_result(&mut self, to: SessionId, contacts: &[String]) {
+        let Some(jid) = self.session(to).map(|session| session.jid.clone()) else { return };
+        for contact in contacts {
+            if let Some(item) = self.roster.item(contact) {
+                self.after_result.push(push(contact, Some(item), item.version, &jid));
+            }
+        }
+    }
+
+    fn push_removal(&self, contact: &str, turn: &mut Turn<'_>) {
+        for session in self.interested() {
+            turn.out.deliver(session.id, push(contact, None, self.roster.version(), &session.jid));
+        }
+    }
+
+    fn plain_step(&self, kind: Subscription, contact: &str) -> Bytes {
+        let mut bytes = Vec::new();
+        let attributes = [("type", kind.as_str()), ("from", &*self.jid), ("to", contact)];
+        crate::xml::Writer::new(&mut bytes).leaf("presence", &attributes);
+        bytes.into()
+    }
+}

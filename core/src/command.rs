@@ -1,0 +1,28 @@
+//! What owners can be asked to do, besides carrying stanzas: by REST, by the command line, and by one another.
+//!
+//! Commands are data that can be stored (a job repeats its command until it is confirmed) and that can be applied twice without
+//! harm.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{account, directory};
+
+/// Something to do, by the kind of owner that does it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// For an app directory.
+    Directory(directory::Command),
+    /// For an account.
+    Account(account::Command),
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// From an app directory.
+    Directory(directory::Answer),
+    /// From an account.
+    Account(account::Answer),
+    /// The store refuses writes or a row cannot be read; nothing was changed.
+    Unavailable,
+}

@@ -1,0 +1,199 @@
+//! What the owners ask the world to do, in order.
+//!
+//! A handler is a pure function of its input, the rows it planned and the state of its owner. It returns by filling
+//! [`Effects`]. The order is the promise: what follows a [`Effect::Write`] happens once that write is on disk, and the effects
+//! of one owner happen in the order in which its inputs were taken.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::command::{Answer, Command};
+use crate::limits::Limits;
+use crate::model::jobs;
+use crate::owner::Owner;
+use crate::row::Batch;
+use crate::stanza::Parcel;
+use crate::time::Now;
+
+/// A connected resource, unique within the shard that owns its account for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId(pub u64);
+
+/// Where the answer to a command goes: a shard, and what that shard calls the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// The shard that asked.
+    pub shard: u16,
+    /// Its name for the question.
+    pub ticket: u64,
+}
+
+/// A message to another owner that is repeated until it is confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct JobRef {
+    /// Who keeps the job's row and waits for the confirmation.
+    pub from: Owner,
+    /// Its number there.
+    pub id: u64,
+}
+
+/// What one owner tells another, on this shard or across cores.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// A stanza for (or on behalf of) an account.
+    Stanza(Parcel),
+    /// Something to do.
+    Command {
+        /// What.
+        command: Command,
+        /// Whoever waits for the answer.
+        reply: Option<ReplyTo>,
+        /// Set when the sender repeats the command until it hears back.
+        job: Option<JobRef>,
+    },
+    /// The command of this job is on disk at its owner.
+    Confirmed(u64),
+    /// That session of the account can take more of what waited while its user was away.
+    Drain(SessionId),
+    /// The stanza that session had counted as `seq` is taken care of (XEP-0198 §4): delivered, stored or refused.
+    Handled {
+        /// The sender's session.
+        session: SessionId,
+        /// Its number among that session's stanzas.
+        seq: u32,
+    },
+}
+
+/// Why the server ends a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Another session took the resource. RFC 6120 §7.7.2.2.
+    Conflict,
+    /// The account was removed or its password withdrawn.
+    NotAuthorized,
+    /// The client asked for more than its share (queues, stanzas, bytes).
+    PolicyViolation,
+    /// What the session waits for cannot be done (the store refuses writes).
+    InternalServerError,
+}
+
+/// One thing for the world to do.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Commits rows. Everything after it in the list waits until they are on disk.
+    Write(Batch),
+    /// Commits rows that nobody waits for (a later state replaces them and losing them in a crash is harmless).
+    WriteBehind(Batch),
+    /// Queues a whole stanza for a session of this owner. The bytes are for a stream whose default namespace is
+    /// `jabber:client`; the connection's framing adds what its transport needs.
+    Deliver(SessionId, Bytes),
+    /// Tells another owner (or the same one) something.
+    Send(Owner, Note),
+    /// Answers a command.
+    Answer(ReplyTo, Answer),
+    /// Gives the note back to this owner once the session has taken what is queued for it.
+    WhenFlushed(SessionId, Note),
+    /// Ends a session with a stream error after what is queued for it.
+    End(SessionId, Ending),
+}
+
+/// The ordered list that a handler fills.
+#[derive(Debug, Default)]
+pub struct Effects(Vec<Effect>);
+
+impl Effects {
+    /// An empty list.
+    pub fn new() -> Effects {
+        Effects::default()
+    }
+
+    /// Adds one effect at the end.
+    pub fn push(&mut self, effect: Effect) {
+        self.0.push(effect);
+    }
+
+    /// Commits rows before anything that is added later.
+    pub fn write(&mut self, batch: Batch) {
+        if !batch.is_empty() {
+            self.0.push(Effect::Write(batch));
+        }
+    }
+
+    /// Queues a stanza for one session.
+    pub fn deliver(&mut self, session: SessionId, stanza: Bytes) {
+        self.0.push(Effect::Deliver(session, stanza));
+    }
+
+    /// Tells another owner something that need not survive a crash.
+    pub fn send(&mut self, to: Owner, note: Note) {
+        self.0.push(Effect::Send(to, note));
+    }
+
+    /// Tells another owner something that must arrive: `batch` gets the job's row, and the command goes out once that is on disk.
+    /// The receiver's confirmation removes the row; a restart before that sends it again.
+    pub fn send_surely(&mut self, from: Owner, id: u64, mut batch: Batch, to: Owner, command: Command) {
+        jobs::keep(&mut batch, &from, id, &to, &command);
+        self.write(batch);
+        let job = Some(JobRef { from, id });
+        self.send(to, Note::Command { command, reply: None, job });
+    }
+
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The list so far, for tests that read the order off it.
+    pub fn as_slice(&self) -> &[Effect] {
+        &self.0
+    }
+
+    /// Takes the list out and leaves its capacity behind.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.0.drain(..)
+    }
+}
+
+/// Where random bytes come from: the operating system in `net`, a seed in tests.
+pub trait Random {
+    /// Fills the slice.
+    fn fill(&mut self, bytes: &mut [u8]);
+}
+
+impl dyn Random + '_ {
+    /// An array of random bytes.
+    pub fn array<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes);
+        bytes
+    }
+}
+
+/// What the operator has set, as handlers see it; replaced as a whole on reload.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The domain of user JIDs.
+    pub domain: Arc<str>,
+    /// The domain of rooms: `muc.` and the domain.
+    pub muc_domain: Arc<str>,
+    /// What may come in.
+    pub limits: Limits,
+    /// `rookery` and its version, for XEP-0092 and logs.
+    pub software: &'static str,
+    /// The version alone.
+    pub version: &'static str,
+}
+
+/// One turn of an owner: the moment, the settings, chance, and the list to fill.
+pub struct Turn<'a> {
+    /// When the input was taken.
+    pub now: Now,
+    /// The settings in force.
+    pub site: &'a Site,
+    /// Random bytes.
+    pub random: &'a mut dyn Random,
+    /// What comes of it.
+    pub out: &'a mut Effects,
+}

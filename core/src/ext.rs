@@ -1,0 +1,267 @@
+//! The extensions: one file each, one line in [`EXTENSIONS`] each.
+//!
+//! From the table come the routing of iqs, what disco#info announces, the stream features and the column families. Tests over
+//! the table catch two owners of one element, and a route that disco does not announce.
+
+use std::borrow::Cow;
+
+use crate::account::Account;
+use crate::effect::{SessionId, Turn};
+use crate::error::Condition;
+use crate::ns;
+use crate::row::{Reads, Rows, Table};
+use crate::stanza::{IqAnswer, IqKind, Sender};
+use crate::xml::Element;
+
+mod disco;
+mod entity_time;
+mod last_activity;
+mod ping;
+mod registration;
+pub(crate) mod roster;
+mod session;
+mod software_version;
+mod stream_management;
+
+/// Every extension the server has. The order is that of the README's list; of two that look at the same stanza the first
+/// comes first.
+pub static EXTENSIONS: &[&Extension] = &[
+    &session::SESSION,
+    &roster::ROSTER,
+    &roster::VERSIONING,
+    &disco::DISCO,
+    &last_activity::LAST_ACTIVITY,
+    &registration::REGISTRATION,
+    &software_version::SOFTWARE_VERSION,
+    &stream_management::STREAM_MANAGEMENT,
+    &ping::PING,
+    &entity_time::ENTITY_TIME,
+];
+
+/// Where an extension is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spec {
+    /// An XEP, and the version that was read.
+    Xep(u16, &'static str),
+    /// A section of an RFC.
+    Rfc(u16, &'static str),
+}
+
+/// One extension: what it announces and what it answers.
+#[derive(Debug)]
+pub struct Extension {
+    /// Its name, for the README's list.
+    pub name: &'static str,
+    /// Where it is written down.
+    pub spec: Spec,
+    /// What disco#info of the server announces.
+    pub server_features: &'static [&'static str],
+    /// What disco#info of an account announces.
+    pub account_features: &'static [&'static str],
+    /// What the stream features announce once the user is known: an element's name and namespace.
+    pub stream_features: &'static [StreamFeature],
+    /// The rows it keeps.
+    pub tables: &'static [&'static Table],
+    /// The iqs it answers.
+    pub iq: &'static [IqRoute],
+    /// The elements beside stanzas that it takes from a client.
+    pub nonzas: &'static [Nonza],
+}
+
+impl Extension {
+    /// An extension that does nothing, to build on.
+    pub const NONE: Extension = Extension {
+        name: "",
+        spec: Spec::Rfc(6120, ""),
+        server_features: &[],
+        account_features: &[],
+        stream_features: &[],
+        tables: &[],
+        iq: &[],
+        nonzas: &[],
+    };
+}
+
+/// A stream feature that needs no negotiation of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamFeature {
+    /// The element.
+    pub name: &'static str,
+    /// Its namespace.
+    pub ns: &'static str,
+    /// Says `<optional/>` inside, as the legacy session does.
+    pub optional: bool,
+}
+
+/// Whom an iq must be addressed to for a route to take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The sender's own account (or no address).
+    Account,
+    /// The server.
+    Server,
+    /// Either of them.
+    Home,
+    /// Any account of the app, the own one included; answered on behalf of its user.
+    AnyAccount,
+}
+
+/// One iq that an extension answers.
+#[derive(Clone, Copy)]
+pub struct IqRoute {
+    /// The addresses it answers at.
+    pub at: At,
+    /// `get` or `set`.
+    pub kind: IqKind,
+    /// The payload's namespace.
+    pub ns: &'static str,
+    /// The payload's name.
+    pub name: &'static str,
+    /// The rows it needs.
+    pub plan: fn(&Request<'_>, &Account) -> Reads,
+    /// What it does.
+    pub apply: fn(&Request<'_>, &mut Account, Rows, &mut Turn<'_>) -> IqAnswer,
+}
+
+impl std::fmt::Debug for IqRoute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {:?} {} {}", self.at, self.kind, self.name, self.ns)
+    }
+}
+
+/// An element beside the three stanzas that an extension takes from a client.
+#[derive(Clone, Copy)]
+pub struct Nonza {
+    /// Its name.
+    pub name: &'static str,
+    /// Its namespace.
+    pub ns: &'static str,
+    /// What it does; an error ends the stream.
+    pub apply: fn(&mut Account, SessionId, Element<'_>, &mut Turn<'_>) -> Result<(), crate::error::StreamCondition>,
+}
+
+impl std::fmt::Debug for Nonza {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name, self.ns)
+    }
+}
+
+/// An iq request that has found its account.
+pub struct Request<'a> {
+    /// The whole iq.
+    pub iq: Element<'a>,
+    /// Its only child.
+    pub payload: Element<'a>,
+    /// Who asks.
+    pub from: &'a Sender,
+    /// The session that asks, when it is one of this account.
+    pub session: Option<SessionId>,
+    /// Addressed to the server rather than to an account.
+    pub at_server: bool,
+}
+
+impl Request<'_> {
+    /// Whether the account's own user asks.
+    pub fn is_own(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// An attribute of the payload.
+    pub fn attr(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.payload.attr(name)
+    }
+}
+
+/// For routes that need no rows.
+pub fn nothing(_: &Request<'_>, _: &Account) -> Reads {
+    Reads::none()
+}
+
+/// The route for an iq, or why there is none.
+pub fn find(kind: IqKind, payload: Element<'_>, own: bool, server: bool) -> Result<&'static IqRoute, Condition> {
+    let (name, ns) = (payload.name(), payload.ns());
+    let mut wrong_kind = false;
+    for route in EXTENSIONS.iter().flat_map(|extension| extension.iq) {
+        if route.name != name || route.ns != ns || !answers(route.at, own, server) {
+            continue;
+        }
+        if route.kind == kind {
+            return Ok(route);
+        }
+        wrong_kind = true;
+    }
+    // RFC 6120 §8.2.3 leaves it open; a payload that is known but cannot be set (or got) is a bad request, the rest is unknown.
+    Err(if wrong_kind { Condition::BadRequest } else { Condition::ServiceUnavailable })
+}
+
+fn answers(at: At, own: bool, server: bool) -> bool {
+    match at {
+        At::Account => own && !server,
+        At::Server => server,
+        At::Home => own || server,
+        At::AnyAccount => !server,
+    }
+}
+
+/// What takes an element that is not a stanza.
+pub fn nonza(element: Element<'_>) -> Option<&'static Nonza> {
+    let mut all = EXTENSIONS.iter().flat_map(|extension| extension.nonzas);
+    all.find(|nonza| element.is(nonza.name, nonza.ns))
+}
+
+/// The features that a logged-in stream announces besides resource binding.
+pub fn stream_features() -> impl Iterator<Item = &'static StreamFeature> {
+    EXTENSIONS.iter().flat_map(|extension| extension.stream_features)
+}
+
+/// All tables that extensions keep.
+pub fn tables() -> impl Iterator<Item = &'static Table> {
+    EXTENSIONS.iter().flat_map(|extension| extension.tables.iter().copied())
+}
+
+/// Whether an element is a chat state. XEP-0085 §2.
+pub fn is_chat_state(element: Element<'_>) -> bool {
+    element.ns() == ns::CHAT_STATES
+        && matches!(element.name(), "active" | "inactive" | "gone" | "composing" | "paused")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_iq_has_two_owners() {
+        let routes: Vec<_> = EXTENSIONS.iter().flat_map(|extension| extension.iq).collect();
+        for (index, one) in routes.iter().enumerate() {
+            for two in &routes[index + 1..] {
+                let same = (one.kind, one.ns, one.name) == (two.kind, two.ns, two.name);
+                let overlap = [(true, false), (false, true), (false, false)]
+                    .iter()
+                    .any(|&(own, server)| answers(one.at, own, server) && answers(two.at, own, server));
+                assert!(!(same && overlap), "{one:?} and {two:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_answered_is_announced() {
+        let mut announced: HashSet<&str> = HashSet::new();
+        for extension in EXTENSIONS {
+            announced.extend(extension.server_features);
+            announced.extend(extension.account_features);
+            announced.extend(extension.stream_features.iter().map(|feature| feature.ns));
+        }
+        // RFC 6121 §2.1: every server has rosters, they are not announced. Registration is there only to be refused.
+        let silent = [ns::ROSTER, ns::REGISTER];
+        for route in EXTENSIONS.iter().flat_map(|extension| extension.iq) {
+            assert!(announced.contains(route.ns) || silent.contains(&route.ns), "{route:?}");
+        }
+    }
+
+    #[test]
+    fn tables_have_one_owner() {
+        let mut names = HashSet::new();
+        assert!(tables().all(|table| names.insert(table.name())));
+    }
+}

@@ -1,0 +1,98 @@
+//! XEP-0030: Service Discovery.
+
+use super::{At, EXTENSIONS, Extension, IqRoute, Request, Spec, nothing};
+use crate::account::Account;
+use crate::effect::Turn;
+use crate::error::Condition;
+use crate::ns;
+use crate::row::Rows;
+use crate::stanza::{IqAnswer, IqKind};
+use crate::xml::Writer;
+
+pub(super) static DISCO: Extension = Extension {
+    name: "Service Discovery",
+    spec: Spec::Xep(30, "2.5rc3"),
+    // XEP-0160 §4: `msgoffline` says that messages wait for users who are away.
+    server_features: &[ns::DISCO_INFO, ns::DISCO_ITEMS, ns::MSG_OFFLINE],
+    account_features: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
+    iq: &[
+        get(At::Server, ns::DISCO_INFO, server_info),
+        get(At::Server, ns::DISCO_ITEMS, no_items),
+        get(At::AnyAccount, ns::DISCO_INFO, account_info),
+        get(At::AnyAccount, ns::DISCO_ITEMS, account_items),
+    ],
+    ..Extension::NONE
+};
+
+type Answer = fn(&Request<'_>, &mut Account, Rows, &mut Turn<'_>) -> IqAnswer;
+
+const fn get(at: At, ns: &'static str, apply: Answer) -> IqRoute {
+    IqRoute { at, kind: IqKind::Get, ns, name: "query", plan: nothing, apply }
+}
+
+fn server_info(request: &Request<'_>, _: &mut Account, _: Rows, _: &mut Turn<'_>) -> IqAnswer {
+    no_node(request)?;
+    let features = EXTENSIONS.iter().flat_map(|extension| extension.server_features);
+    Ok(info(&[("server", "im")], features))
+}
+
+/// XEP-0030 §8: strangers learn nothing about who exists.
+fn account_info(request: &Request<'_>, account: &mut Account, _: Rows, _: &mut Turn<'_>) -> IqAnswer {
+    for_friends(request, account)?;
+    no_node(request)?;
+    let features = EXTENSIONS.iter().flat_map(|extension| extension.account_features);
+    Ok(info(&[("account", "registered")], features))
+}
+
+/// The resources that are there. XEP-0030 §4.2 lets a server name them to those who see them anyway.
+fn account_items(request: &Request<'_>, account: &mut Account, _: Rows, _: &mut Turn<'_>) -> IqAnswer {
+    for_friends(request, account)?;
+    no_node(request)?;
+    let mut out = Vec::new();
+    let mut xml = Writer::new(&mut out);
+    xml.open("query").ns(ns::DISCO_ITEMS);
+    for session in account.sessions().iter().filter(|session| session.is_available()) {
+        xml.leaf("item", &[("jid", session.jid())]);
+    }
+    xml.close();
+    drop(xml);
+    Ok(out)
+}
+
+fn no_items(request: &Request<'_>, _: &mut Account, _: Rows, _: &mut Turn<'_>) -> IqAnswer {
+    no_node(request)?;
+    let mut out = Vec::new();
+    Writer::new(&mut out).empty("query", ns::DISCO_ITEMS);
+    Ok(out)
+}
+
+fn for_friends(request: &Request<'_>, account: &Account) -> Result<(), Condition> {
+    let friend = request.from.account == Some(account.id()) || account.roster().is_watched_by(request.from.bare());
+    if friend { Ok(()) } else { Err(Condition::ServiceUnavailable) }
+}
+
+fn no_node(request: &Request<'_>) -> Result<(), Condition> {
+    match request.attr("node").as_deref() {
+        None | Some("") => Ok(()),
+        Some(_) => Err(Condition::ItemNotFound),
+    }
+}
+
+fn info<'a>(identities: &[(&str, &str)], features: impl Iterator<Item = &'a &'static str>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut xml = Writer::new(&mut out);
+    xml.open("query").ns(ns::DISCO_INFO);
+    for (category, kind) in identities {
+        xml.leaf("identity", &[("category", category), ("type", kind), ("name", "Rookery")]);
+    }
+    // XEP-0115 §5.1 counts a feature that is named twice as an attack.
+    let mut features: Vec<&str> = features.copied().collect();
+    features.sort_unstable();
+    features.dedup();
+    for feature in features {
+        xml.leaf("feature", &[("var", feature)]);
+    }
+    xml.close();
+    drop(xml);
+    out
+}

@@ -1,0 +1,89 @@
+//! Every bound of the server, with its unit last.
+//!
+//! [`Limits`] holds what an operator may set and SIGHUP reloads; the constants are what the code's own sizes rest on.
+
+use std::time::Duration;
+
+/// The shard's shared read buffer: one TLS record and what a full socket buffer brings with it.
+pub const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// A localpart, domain or resource. RFC 7622 §3.1.
+pub const JID_PART_BYTES_MAX: usize = 1023;
+/// Roster items one account may hold.
+pub const ROSTER_ITEMS_MAX: usize = 3_000;
+/// Groups of one roster item.
+pub const ROSTER_GROUPS_MAX: usize = 64;
+/// Bytes of a roster name or group.
+pub const ROSTER_TEXT_BYTES_MAX: usize = 1023;
+/// Connected resources of one account.
+pub const RESOURCES_MAX: usize = 32;
+/// Live REST sessions of one user; a new one ends the oldest.
+pub const TOKENS_PER_USER_MAX: usize = 32;
+/// Offline stanzas kept for one account.
+pub const OFFLINE_STANZAS_MAX: usize = 10_000;
+/// Directed presences one session may have outstanding.
+pub const DIRECTED_MAX: usize = 1_000;
+/// Offline stanzas read and delivered in one step.
+pub const OFFLINE_PAGE_ROWS: usize = 200;
+
+/// What may come from a client and how long it may take; set in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// One stanza after login, from `<` to the last `>`.
+    pub stanza_bytes_max: usize,
+    /// One element before login, the stream header included.
+    pub unauthenticated_bytes_max: usize,
+    /// Nested elements inside a stanza.
+    pub depth_max: usize,
+    /// Attributes (namespace declarations included) of one element.
+    pub attributes_max: usize,
+    /// What may wait to be written to one connection.
+    pub outbox_bytes_max: usize,
+    /// From accept to a bound resource.
+    pub login_time_max: Duration,
+    /// Silence after which a client is pinged.
+    pub idle_time_max: Duration,
+    /// How long a pinged client may take to give a sign of life.
+    pub ping_time_max: Duration,
+    /// Wrong passwords on one connection.
+    pub auth_failures_max: u32,
+    /// Stanzas answered with `not-authorized` before login, before the stream ends.
+    pub early_stanzas_max: u32,
+    /// Bytes a second from one logged-in client before its reads pause; 0 is no limit.
+    pub client_bytes_per_sec_max: u64,
+    /// Bytes of one HTTP request body.
+    pub body_bytes_max: usize,
+    /// Bytes of a HTTP request's head.
+    pub head_bytes_max: usize,
+    /// From the first byte of a HTTP request to its last.
+    pub request_time_max: Duration,
+    /// A kept-alive HTTP connection without a request.
+    pub keep_alive_time_max: Duration,
+    /// Connections from one address; 0 is no limit.
+    pub connections_per_address_max: u32,
+    /// Connections of all kinds on one shard; 0 is no limit.
+    pub connections_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            stanza_bytes_max: 256 * 1024,
+            unauthenticated_bytes_max: 16 * 1024,
+            depth_max: 64,
+            attributes_max: 64,
+            outbox_bytes_max: 4 * 1024 * 1024,
+            login_time_max: Duration::from_secs(30),
+            idle_time_max: Duration::from_secs(300),
+            ping_time_max: Duration::from_secs(60),
+            auth_failures_max: 5,
+            early_stanzas_max: 8,
+            client_bytes_per_sec_max: 0,
+            body_bytes_max: 1024 * 1024,
+            head_bytes_max: 16 * 1024,
+            request_time_max: Duration::from_secs(30),
+            keep_alive_time_max: Duration::from_secs(75),
+            connections_per_address_max: 0,
+            connections_max: 0,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Stanzas on their way between owners.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::effect::SessionId;
+use crate::error::Condition;
+use crate::owner::AccountId;
+
+/// The `type` of a message. RFC 6121 §5.2.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageKind {
+    /// A message of a one-to-one conversation.
+    Chat,
+    /// An error about an earlier message.
+    Error,
+    /// A message of a room.
+    Groupchat,
+    /// News, signals and system notifications, of no use later.
+    Headline,
+    /// A single message; also whatever type we do not know (RFC 6121 §5.2.2).
+    Normal,
+}
+
+impl MessageKind {
+    /// What the attribute says; absent and unknown mean `normal`.
+    pub fn read(kind: Option<&str>) -> MessageKind {
+        match kind {
+            Some("chat") => MessageKind::Chat,
+            Some("error") => MessageKind::Error,
+            Some("groupchat") => MessageKind::Groupchat,
+            Some("headline") => MessageKind::Headline,
+            Some(_) | None => MessageKind::Normal,
+        }
+    }
+}
+
+/// The `type` of a presence. RFC 6121 §4.7.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PresenceKind {
+    /// No type: the resource is there.
+    Available,
+    /// The resource is gone.
+    Unavailable,
+    /// A request to see another's presence, or an answer to one.
+    Subscription(Subscription),
+    /// A server's question for someone's presence.
+    Probe,
+    /// An error about an earlier presence.
+    Error,
+}
+
+impl PresenceKind {
+    /// What the attribute says, or nothing for a type that does not exist.
+    pub fn read(kind: Option<&str>) -> Option<PresenceKind> {
+        Some(match kind {
+            None => PresenceKind::Available,
+            Some("unavailable") => PresenceKind::Unavailable,
+            Some("probe") => PresenceKind::Probe,
+            Some("error") => PresenceKind::Error,
+            Some(other) => PresenceKind::Subscription(Subscription::read(other)?),
+        })
+    }
+}
+
+pub use crate::model::account::SubscriptionKind as Subscription;
+
+/// The `type` of an iq. RFC 6120 §8.2.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IqKind {
+    /// A question.
+    Get,
+    /// An order.
+    Set,
+    /// The answer.
+    Result,
+    /// The refusal.
+    Error,
+}
+
+impl IqKind {
+    /// What the attribute says, or nothing for a type that does not exist.
+    pub fn read(kind: Option<&str>) -> Option<IqKind> {
+        match kind? {
+            "get" => Some(IqKind::Get),
+            "set" => Some(IqKind::Set),
+            "result" => Some(IqKind::Result),
+            "error" => Some(IqKind::Error),
+            _ => None,
+        }
+    }
+
+    /// Whether it waits for an answer.
+    pub fn is_request(self) -> bool {
+        match self {
+            IqKind::Get | IqKind::Set => true,
+            IqKind::Result | IqKind::Error => false,
+        }
+    }
+}
+
+/// Which stanza a parcel holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `<message/>`
+    Message {
+        /// Its type.
+        kind: MessageKind,
+        /// Whether it waits for a user who is away: true for all but those that hold nothing but a chat state.
+        lasting: bool,
+    },
+    /// `<presence/>`
+    Presence {
+        /// Its type.
+        kind: PresenceKind,
+        /// Sent to this very address, rather than to all who are subscribed. RFC 6121 §4.6.
+        directed: bool,
+    },
+    /// `<iq/>`
+    Iq(IqKind),
+}
+
+/// The sender's session waits to hear that the stanza it counted as `seq` is taken care of. XEP-0198 §4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The sender.
+    pub account: AccountId,
+    /// Which of the sender's sessions.
+    pub session: SessionId,
+    /// The stanza's number in that session.
+    pub seq: u32,
+}
+
+/// Who sent a stanza, as the server knows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// The address as it stands in `from`.
+    pub jid: Arc<str>,
+    /// The account behind it, when it is one of ours.
+    pub account: Option<AccountId>,
+}
+
+impl Sender {
+    /// The address without its resource.
+    pub fn bare(&self) -> &str {
+        self.jid.split_once('/').map_or(&*self.jid, |(bare, _)| bare)
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.jid)
+    }
+}
+
+/// A stanza for an account, ready to be delivered: `from` is stamped, and the bytes stand for themselves in a stream
+/// whose default namespace is `jabber:client`.
+#[derive(Clone)]
+pub struct Parcel {
+    /// Who sent it.
+    pub from: Sender,
+    /// The resource it is addressed to; none for the account itself.
+    pub resource: Option<Box<str>>,
+    /// What it is.
+    pub kind: Kind,
+    /// The stanza.
+    pub stanza: Bytes,
+    /// Whoever waits to hear that it is taken care of.
+    pub receipt: Option<Receipt>,
+}
+
+impl fmt::Debug for Parcel {
+    /// Without the stanza: bodies do not go into logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} from {:?} ({} bytes)", self.kind, self.from, self.stanza.len())
+    }
+}
+
+/// What a handler answers an iq with: the payload of the result (empty for none), or the reason why not.
+pub type IqAnswer = Result<Vec<u8>, Condition>;

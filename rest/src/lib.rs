@@ -10,6 +10,10 @@
 //! *Architecture invariant:* only `problem` knows what an error looks like on the wire, and only `http` writes status lines and
 //! headers.
 
+pub mod flow;
 pub mod http;
 pub mod params;
 pub mod problem;
+pub mod resource;
+pub mod route;
+pub mod settings;

@@ -165,6 +165,8 @@ pub enum Answer {
 pub enum Refusal {
     /// Other users have these names.
     Taken(Vec<NameKind>),
+    /// Neither a login nor an e-mail would be left to log in with.
+    Nameless,
     /// The nonce was used with this timestamp before.
     NonceUsed,
     /// There is no such session, or it is over.

@@ -78,6 +78,17 @@ pub(super) fn plan_names(app: AppId, fields: &[Field], reads: Reads) -> Reads {
     names_in(fields).iter().fold(reads, |reads, name| reads.and_get(&NAMES, name_key(app, name)))
 }
 
+/// A user's reset code, as [`is_offered`] takes it.
+pub fn read_reset(app: AppId, user: UserId) -> Reads {
+    Reads::get(&RESETS, key(app, user))
+}
+
+/// Whether the code that [`read_reset`] found is this one, and still good.
+pub fn is_offered(rows: &mut Rows, code: &TokenDigest, now: Timestamp) -> Result<bool, Unreadable> {
+    let reset = rows.decoded::<ResetRow>(RESET_VERSION)?;
+    Ok(reset.is_some_and(|reset| reset.code.matches(code) && now.since(reset.created_at) < RESET_TIME_MAX))
+}
+
 /// The user and the code that is out.
 pub(super) fn plan_reset(app: AppId, user: UserId) -> Reads {
     read(app, user).and_get(&RESETS, key(app, user))
@@ -143,6 +154,9 @@ impl Directory {
         }
         let before = profile.clone();
         fields.into_iter().for_each(|field| profile.fields.set(field));
+        if profile.fields.login.is_none() && profile.fields.email.is_none() {
+            return Ok(Answer::Refused(Refusal::Nameless));
+        }
         let mut batch = Batch::default();
         self.rename(&mut batch, user, &before.fields, &profile.fields);
         self.commit(turn, batch, before, profile, secret.map(|secret| secret.credentials))
@@ -247,12 +261,8 @@ impl Directory {
         rows: &mut Rows,
     ) -> Result<Answer, Unreadable> {
         let profile = found(rows)?;
-        let reset = rows.decoded::<ResetRow>(RESET_VERSION)?;
-        let Some(profile) = profile else { return Ok(Answer::Refused(Refusal::NoReset)) };
-        let good = reset.is_some_and(|reset| reset.code.matches(&code) && turn.now.stamp.since(reset.created_at) < RESET_TIME_MAX);
-        if !good {
-            return Ok(Answer::Refused(Refusal::NoReset));
-        }
+        let good = is_offered(rows, &code, turn.now.stamp)?;
+        let Some(profile) = profile.filter(|_| good) else { return Ok(Answer::Refused(Refusal::NoReset)) };
         let mut batch = Batch::default();
         batch.delete(&RESETS, key(self.app, profile.id));
         self.commit(turn, batch, profile.clone(), profile, Some(credentials))

@@ -1,0 +1,191 @@
+//! How a call is carried out: a chain of steps, each of which says what it waits for.
+//!
+//! A handler never blocks and never awaits. It returns a [`Step`]; the caller does what it says (reads rows, asks an owner,
+//! runs something expensive elsewhere) and calls the closure inside with the result, which returns the next step. So the whole
+//! API runs in a plain test.
+//!
+//! Inside handlers the same chain is written with `?`: [`Flow`] is a step or the reason why there is none ([`Halt`]), and
+//! [`read`], [`ask_directory`], [`ask_account`] and the functions of [`work`] build the steps with the answers already sorted.
+
+use std::fmt;
+
+use proto::command::{Answer, Command};
+use proto::effect::{Random, Site};
+use proto::jid::user::AppId;
+use proto::model::account::RecordCommand;
+use proto::model::{account, directory};
+use proto::owner::{AccountId, Owner};
+use proto::row::{Reads, Rows, Unreadable};
+use proto::time::{Now, Timestamp};
+
+use crate::http::Response;
+use crate::problem::Problem;
+use crate::settings::Settings;
+
+pub mod work;
+#[cfg(test)]
+pub(crate) mod world;
+
+pub use work::{Work, Worked};
+
+/// What a call waits for.
+pub enum Step {
+    /// Nothing: this is the answer.
+    Done(Response),
+    /// Rows of any owner, as they are on disk.
+    Read(Reads, Then<Rows>),
+    /// An owner's answer, once what it answers for is on disk.
+    Ask(Owner, Command, Then<Answer>),
+    /// Nothing: the owner gets the command and nobody listens.
+    Tell(Owner, Command, Box<Step>),
+    /// Something too expensive for an executor.
+    Compute(Work, Then<Worked>),
+    /// Nothing: the mail goes out by itself.
+    Mail(Mail, Box<Step>),
+    /// A stored row cannot be read: the operator must hear of it, and the client gets a 500.
+    Broken(Unreadable),
+}
+
+/// What follows a step.
+pub type Then<T> = Box<dyn FnOnce(T, &mut Moment<'_>) -> Step>;
+
+/// The world as one step of a call sees it.
+pub struct Moment<'a> {
+    /// The two clocks.
+    pub now: Now,
+    /// What the chat side is called, and its limits.
+    pub site: &'a Site,
+    /// What the API says of itself.
+    pub settings: &'a Settings,
+    /// Random bytes.
+    pub random: &'a mut dyn Random,
+}
+
+impl Moment<'_> {
+    /// The calendar clock.
+    pub fn stamp(&self) -> Timestamp {
+        self.now.stamp
+    }
+}
+
+/// A mail to one person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// The address.
+    pub to: String,
+    /// The subject line, without control characters.
+    pub subject: String,
+    /// Plain text.
+    pub text: String,
+}
+
+/// Addresses and links that let people in stay out of logs.
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mail(private)")
+    }
+}
+
+/// The next step, or why there is none.
+pub type Flow = Result<Step, Halt>;
+
+/// Why a call ends here.
+#[derive(Debug)]
+pub enum Halt {
+    /// The request is refused.
+    Refused(Problem),
+    /// A stored row cannot be read.
+    Broken(Unreadable),
+}
+
+impl From<Problem> for Halt {
+    fn from(problem: Problem) -> Halt {
+        Halt::Refused(problem)
+    }
+}
+
+impl From<Unreadable> for Halt {
+    fn from(unreadable: Unreadable) -> Halt {
+        Halt::Broken(unreadable)
+    }
+}
+
+impl From<Flow> for Step {
+    fn from(flow: Flow) -> Step {
+        match flow {
+            Ok(step) => step,
+            Err(Halt::Refused(problem)) => Step::Done(problem.into_response()),
+            Err(Halt::Broken(unreadable)) => Step::Broken(unreadable),
+        }
+    }
+}
+
+impl Step {
+    /// The same call with something done to its answer.
+    #[must_use]
+    pub fn and_then_answer(self, change: impl FnOnce(Response) -> Response + 'static) -> Step {
+        match self {
+            Step::Done(response) => Step::Done(change(response)),
+            Step::Read(reads, then) => {
+                Step::Read(reads, Box::new(|rows, moment| then(rows, moment).and_then_answer(change)))
+            }
+            Step::Ask(owner, command, then) => {
+                Step::Ask(owner, command, Box::new(|answer, moment| then(answer, moment).and_then_answer(change)))
+            }
+            Step::Compute(work, then) => {
+                Step::Compute(work, Box::new(|worked, moment| then(worked, moment).and_then_answer(change)))
+            }
+            Step::Tell(owner, command, next) => Step::Tell(owner, command, Box::new(next.and_then_answer(change))),
+            Step::Mail(mail, next) => Step::Mail(mail, Box::new(next.and_then_answer(change))),
+            Step::Broken(unreadable) => Step::Broken(unreadable),
+        }
+    }
+}
+
+/// An answer.
+pub fn done(response: Response) -> Flow {
+    Ok(Step::Done(response))
+}
+
+/// Reads rows.
+pub fn read(reads: Reads, then: impl FnOnce(&mut Rows, &mut Moment<'_>) -> Flow + 'static) -> Flow {
+    Ok(Step::Read(reads, Box::new(|mut rows, moment| then(&mut rows, moment).into())))
+}
+
+/// Asks the directory of an app. A store that cannot write ends the call with 503.
+pub fn ask_directory(
+    app: AppId,
+    command: directory::Command,
+    then: impl FnOnce(directory::Answer, &mut Moment<'_>) -> Flow + 'static,
+) -> Flow {
+    let then: Then<Answer> = Box::new(|answer, moment| match answer {
+        Answer::Directory(answer) => then(answer, moment).into(),
+        Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
+        Answer::Account(_) => mismatch(),
+    });
+    Ok(Step::Ask(Owner::App(app), command.into(), then))
+}
+
+/// Asks an account. A store that cannot write ends the call with 503.
+pub fn ask_account(
+    id: AccountId,
+    command: RecordCommand,
+    then: impl FnOnce(account::Answer, &mut Moment<'_>) -> Flow + 'static,
+) -> Flow {
+    let then: Then<Answer> = Box::new(|answer, moment| match answer {
+        Answer::Account(answer) => then(answer, moment).into(),
+        Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
+        Answer::Directory(_) => mismatch(),
+    });
+    Ok(Step::Ask(Owner::Account(id), command.into(), then))
+}
+
+/// Tells an account something on the way to another step.
+pub fn tell_account(id: AccountId, command: RecordCommand, next: Flow) -> Flow {
+    Ok(Step::Tell(Owner::Account(id), command.into(), Box::new(next.into())))
+}
+
+/// An answer of another kind than was asked for: our own fault.
+fn mismatch() -> Step {
+    Step::Done(Problem::internal().into_response())
+}

@@ -1,0 +1,20 @@
+//! The resources of the API. To add one: its file, and its line in [`RESOURCES`].
+
+use crate::route::Route;
+
+pub mod account_settings;
+pub mod admin;
+pub mod login;
+pub mod password;
+pub mod session;
+pub mod users;
+
+/// Every call there is. No two have the same method and path; a test sees to it.
+pub static RESOURCES: &[&[Route]] = &[
+    session::ROUTES,
+    login::ROUTES,
+    users::ROUTES,
+    password::ROUTES,
+    account_settings::ROUTES,
+    admin::ROUTES,
+];

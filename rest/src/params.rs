@@ -83,12 +83,12 @@ impl Params {
 
     /// The value at `user[login]`, `limit`, `attachments[0][id]`. A list's elements are found by number.
     pub fn value(&self, path: &str) -> Option<&Value> {
-        let (name, mut rest) = path.split_once('[').unwrap_or((path, ""));
+        let (name, mut rest) = path.split_at(path.find('[').unwrap_or(path.len()));
         let mut value = self.map.get(name)?;
         while !rest.is_empty() {
-            let (name, after) = rest.split_once(']')?;
+            let (name, after) = rest.strip_prefix('[')?.split_once(']')?;
             value = value.child(name)?;
-            rest = after.strip_prefix('[').unwrap_or(after);
+            rest = after;
         }
         Some(value)
     }

@@ -182,13 +182,12 @@ impl Connection {
         let upgraded = response.status() == Status::SwitchingProtocols;
         let rest = if upgraded { rest } else { without_empty_lines(rest) };
         let close = response.closes() || !keep_alive || (self.ended && rest.is_empty());
-        let connection = if response.header_value("upgrade").is_some() {
-            Some("Upgrade")
-        } else if close {
-            Some("close")
-        } else {
+        let connection = match (response.header_value("upgrade").is_some(), close) {
+            (true, false) => Some("Upgrade"),
+            (true, true) => Some("Upgrade, close"),
+            (false, true) => Some("close"),
             // RFC 9112 §9.3: a HTTP/1.0 client must be told that it may go on.
-            (version == Version::Http10).then_some("keep-alive")
+            (false, false) => (version == Version::Http10).then_some("keep-alive"),
         };
         response.write(&response::Framing { head_only, connection }, out);
         if upgraded {

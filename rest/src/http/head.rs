@@ -85,7 +85,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Problem> {
     match raw.parse(bytes) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
         Ok(_) => return Err(Problem::malformed("The head does not end where it says")),
-        Err(error) => return Err(syntax(error)),
+        Err(error) => return Err(syntax(error, bytes)),
     }
     let version = match raw.version {
         Some(0) => Version::Http10,
@@ -124,16 +124,26 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, Problem> {
     })
 }
 
-fn syntax(error: httparse::Error) -> Problem {
+fn syntax(error: httparse::Error, bytes: &[u8]) -> Problem {
     match error {
         httparse::Error::TooManyHeaders => Problem::list(Status::HeadersTooLarge, "There are too many headers"),
-        httparse::Error::Version => Problem::list(Status::VersionNotSupported, "This server speaks HTTP/1.1"),
+        httparse::Error::Version if names_a_version(bytes) => {
+            Problem::list(Status::VersionNotSupported, "This server speaks HTTP/1.1")
+        }
         httparse::Error::HeaderName => Problem::malformed("A header has no proper name, or continues on a second line"),
         httparse::Error::HeaderValue => Problem::malformed("A header value has a control character"),
-        httparse::Error::NewLine | httparse::Error::Token | httparse::Error::Status => {
+        httparse::Error::Version | httparse::Error::NewLine | httparse::Error::Token | httparse::Error::Status => {
             Problem::malformed("The request line is not METHOD TARGET HTTP/1.1")
         }
     }
+}
+
+/// Whether the third and last word of the request line is some `HTTP/1.1`, and not the rest of a target with a blank in it.
+fn names_a_version(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ').skip(2);
+    let version = words.next().and_then(|word| word.strip_prefix(b"HTTP/"));
+    words.next().is_none() && matches!(version, Some([b'0'..=b'9', b'.', b'0'..=b'9']))
 }
 
 fn method(name: &str) -> Result<Method, Problem> {

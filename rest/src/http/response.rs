@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Serialize;
-use smallvec::SmallVec;
 
 use super::{Method, Request, Status};
 use crate::problem::Problem;
@@ -18,7 +17,7 @@ pub struct Response {
     status: Status,
     content_type: Cow<'static, str>,
     body: Bytes,
-    headers: SmallVec<[(&'static str, String); 2]>,
+    headers: Vec<(&'static str, String)>,
     family: Family,
     close: bool,
 }
@@ -99,7 +98,7 @@ impl Response {
     }
 
     fn new(status: Status, content_type: impl Into<Cow<'static, str>>, body: Bytes, family: Family) -> Response {
-        Response { status, content_type: content_type.into(), body, headers: SmallVec::new(), family, close: false }
+        Response { status, content_type: content_type.into(), body, headers: Vec::new(), family, close: false }
     }
 
     /// Adds a header. Control characters in `value` become blanks, so a value can never begin another header or the body.

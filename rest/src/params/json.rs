@@ -22,20 +22,24 @@ fn parse(body: &[u8], budget: &mut Budget) -> Result<Value, Problem> {
     if depth(body) > DEPTH_MAX {
         return Err(Problem::malformed(format!("The JSON body is nested deeper than {DEPTH_MAX} levels")));
     }
-    // It also destroys what it reads, and does not say where it stopped.
+    match fast(body, budget) {
+        Some(value) => Ok(value),
+        None => explain(body, budget),
+    }
+}
+
+/// Reads with simd-json, which destroys what it reads and does not say where it stopped.
+pub(super) fn fast(body: &[u8], budget: &mut Budget) -> Option<Value> {
     let mut scratch = body.to_vec();
     let whole = RefCell::new(Budget(budget.0));
-    if let Ok(mut fast) = simd_json::Deserializer::from_slice(&mut scratch)
-        && let Ok(value) = (Node { budget: &whole }).deserialize(&mut fast)
-    {
-        *budget = whole.into_inner();
-        return Ok(value);
-    }
-    explain(body, budget)
+    let mut parser = simd_json::Deserializer::from_slice(&mut scratch).ok()?;
+    let value = Node { budget: &whole }.deserialize(&mut parser).ok()?;
+    *budget = whole.into_inner();
+    Some(value)
 }
 
 /// Reads with the parser that knows line and column. It has the last word: it also takes numbers beyond 64 bits.
-fn explain(body: &[u8], budget: &mut Budget) -> Result<Value, Problem> {
+pub(super) fn explain(body: &[u8], budget: &mut Budget) -> Result<Value, Problem> {
     let whole = RefCell::new(Budget(budget.0));
     let mut slow = serde_json::Deserializer::from_slice(body);
     let parsed = Node { budget: &whole }.deserialize(&mut slow).and_then(|value| slow.end().map(|()| value));

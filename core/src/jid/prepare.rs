@@ -1,7 +1,7 @@
 //! The normal form of each part of a JID. RFC 6122 appendices A and B (nodeprep, resourceprep), RFC 7622 §3.2 (domains).
 //!
-//! Each function looks at ASCII first: text that is already normal is borrowed, and ASCII that only needs lower case
-//! never reaches the Unicode tables.
+//! Each function first asks whether the text is normal ASCII, one look at a table for each byte: then it is borrowed
+//! and nothing else is done. ASCII that only needs lower case never reaches the Unicode tables.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -17,6 +17,9 @@ const LABEL_BYTES_MAX: usize = 63;
 
 /// The part before the `@`.
 pub(super) fn local(text: &str) -> Result<Cow<'_, str>, JidError> {
+    if fits(text) && text.bytes().all(|byte| is(byte, IN_LOCAL)) {
+        return Ok(Cow::Borrowed(text));
+    }
     let prepared = if !text.is_ascii() {
         stable(text, |text| stringprep::nodeprep(text).ok()).ok_or(JidError::LocalForbidden)?
     } else if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -30,20 +33,17 @@ pub(super) fn local(text: &str) -> Result<Cow<'_, str>, JidError> {
     if prepared.len() > JID_PART_BYTES_MAX {
         return Err(JidError::LocalTooLong);
     }
-    if prepared.bytes().any(is_forbidden_in_local) {
+    if !prepared.bytes().all(|byte| is(byte, IN_LOCAL | NOT_ASCII)) {
         return Err(JidError::LocalForbidden);
     }
     Ok(prepared)
 }
 
-/// RFC 7622 §3.3.1: what would make the address ambiguous, besides blanks and controls. Bytes beyond ASCII have been
-/// through nodeprep.
-fn is_forbidden_in_local(byte: u8) -> bool {
-    matches!(byte, 0..=b' ' | 0x7f | b'"' | b'&' | b'\'' | b'/' | b':' | b'<' | b'>' | b'@')
-}
-
 /// The domain: a host name with the letters its labels stand for, or an address.
 pub(super) fn domain(text: &str) -> Result<Cow<'_, str>, JidError> {
+    if fits(text) && text.as_bytes().split(|&byte| byte == b'.').all(is_normal_label) {
+        return Ok(Cow::Borrowed(text));
+    }
     if text.starts_with('[') {
         return address_literal(text);
     }
@@ -56,6 +56,18 @@ pub(super) fn domain(text: &str) -> Result<Cow<'_, str>, JidError> {
     }
     prepared.split('.').try_for_each(check_label)?;
     Ok(prepared)
+}
+
+/// Whether a label is normal and ASCII, and does not stand for another.
+fn is_normal_label(label: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (label.first(), label.last()) else {
+        return false;
+    };
+    label.len() <= LABEL_BYTES_MAX
+        && label.iter().all(|&byte| is(byte, IN_DOMAIN))
+        && *first != b'-'
+        && *last != b'-'
+        && !label.starts_with(b"xn--")
 }
 
 /// RFC 7622 §3.2: an IPv6 address stands in brackets. The shortest way to write it is its normal form.
@@ -102,8 +114,7 @@ fn unicode_domain(text: &str) -> Result<Cow<'_, str>, JidError> {
     Ok(borrow_unchanged(text, Cow::Borrowed(letters)))
 }
 
-/// Letters, digits and hyphens, no hyphen at an edge. The underscore is let in as well: container networks name hosts
-/// with it, and no rule of XMPP gives it a meaning.
+/// RFC 1123 §2.1: letters, digits and hyphens, no hyphen at an edge.
 fn check_label(label: &str) -> Result<(), JidError> {
     if label.is_empty() {
         return Err(JidError::LabelEmpty);
@@ -111,16 +122,15 @@ fn check_label(label: &str) -> Result<(), JidError> {
     if label.is_ascii() && label.len() > LABEL_BYTES_MAX {
         return Err(JidError::LabelTooLong);
     }
-    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | 0x80..);
-    if label.bytes().all(allowed) && !label.starts_with('-') && !label.ends_with('-') {
-        Ok(())
-    } else {
-        Err(JidError::DomainForbidden)
-    }
+    let allowed = label.bytes().all(|byte| is(byte, IN_DOMAIN | NOT_ASCII));
+    if allowed && !label.starts_with('-') && !label.ends_with('-') { Ok(()) } else { Err(JidError::DomainForbidden) }
 }
 
 /// The part after the `/`.
 pub(super) fn resource(text: &str) -> Result<Cow<'_, str>, JidError> {
+    if fits(text) && text.bytes().all(|byte| is(byte, IN_RESOURCE)) {
+        return Ok(Cow::Borrowed(text));
+    }
     let prepared = if text.is_ascii() {
         Cow::Borrowed(text)
     } else {
@@ -132,7 +142,7 @@ pub(super) fn resource(text: &str) -> Result<Cow<'_, str>, JidError> {
     if prepared.len() > JID_PART_BYTES_MAX {
         return Err(JidError::ResourceTooLong);
     }
-    if prepared.bytes().any(|byte| byte.is_ascii_control()) {
+    if !prepared.bytes().all(|byte| is(byte, IN_RESOURCE | NOT_ASCII)) {
         return Err(JidError::ResourceForbidden);
     }
     Ok(prepared)
@@ -168,4 +178,41 @@ fn stable<'a>(text: &'a str, prepare: impl for<'b> Fn(&'b str) -> Option<Cow<'b,
 /// Preparation may hand back an equal copy; what changed nothing is borrowed.
 fn borrow_unchanged<'a>(text: &'a str, prepared: Cow<'_, str>) -> Cow<'a, str> {
     if prepared == text { Cow::Borrowed(text) } else { Cow::Owned(prepared.into_owned()) }
+}
+
+/// Whether a part that is normal is also neither empty nor too long.
+fn fits(text: &str) -> bool {
+    (1..=JID_PART_BYTES_MAX).contains(&text.len())
+}
+
+/// Where a byte may stand in normal form.
+fn is(byte: u8, places: u8) -> bool {
+    PLACES[usize::from(byte)] & places != 0
+}
+
+const IN_LOCAL: u8 = 1;
+const IN_DOMAIN: u8 = 2;
+const IN_RESOURCE: u8 = 4;
+const NOT_ASCII: u8 = 8;
+
+static PLACES: [u8; 256] = {
+    let mut places = [NOT_ASCII; 256];
+    let mut byte = 0;
+    while byte < 0x80 {
+        places[byte as usize] = places_of(byte);
+        byte += 1;
+    }
+    places
+};
+
+const fn places_of(byte: u8) -> u8 {
+    match byte {
+        // Controls.
+        0..=0x1f | 0x7f.. => 0,
+        // RFC 7622 §3.3.1: what would make the address ambiguous, and blanks. Capitals are not normal before the slash.
+        b' ' | b'"' | b'&' | b'\'' | b'/' | b':' | b'<' | b'>' | b'@' | b'A'..=b'Z' => IN_RESOURCE,
+        // The underscore is no host name's, but container networks use it, and no rule of XMPP gives it a meaning.
+        b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => IN_LOCAL | IN_DOMAIN | IN_RESOURCE,
+        b'!'..=b'~' => IN_LOCAL | IN_RESOURCE,
+    }
 }

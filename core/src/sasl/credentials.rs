@@ -12,7 +12,7 @@ use serde::de::{self, SeqAccess};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::{Choice, ConstantTimeEq};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 pub use crate::limits::TOKENS_PER_USER_MAX;
 
@@ -86,8 +86,7 @@ pub(super) static SHA_256: Hash<32> =
 impl<const N: usize> Hash<N> {
     /// RFC 5802 §3: StoredKey = H(HMAC(SaltedPassword, "Client Key")), ServerKey = HMAC(SaltedPassword, "Server Key").
     pub(super) fn keys(&self, secret: &str, salt: &[u8], iterations: NonZeroU32) -> Keys<N> {
-        let mut salted = Zeroizing::new([0; N]);
-        pbkdf2::derive(self.pbkdf2, iterations, salt, secret.as_bytes(), &mut salted[..]);
+        let salted = self.salted_password(secret, salt, iterations);
         let client = Zeroizing::new(self.mac(&salted[..], b"Client Key"));
         Keys { stored: self.hash(&client[..]), server: self.mac(&salted[..], b"Server Key") }
     }
@@ -236,13 +235,6 @@ pub fn check_plain(check: &PlainCheck, credentials: &Credentials, tokens: &[Toke
         .take(TOKENS_PER_USER_MAX)
         .fold(Choice::from(0), |found, token| found | token.digest.0.ct_eq(&digest.0));
     bool::from(is_token) || credentials.verify_password(&check.prepared)
-}
-
-impl<const N: usize> Zeroize for Keys<N> {
-    fn zeroize(&mut self) {
-        self.stored.zeroize();
-        self.server.zeroize();
-    }
 }
 
 /// 2 × N bytes and nothing else: StoredKey, then ServerKey.

@@ -546,9 +546,10 @@ impl From<Misbehaviour> for StreamError {
             Misbehaviour::StreamPrefix => {
                 StreamError::new(C::BadNamespacePrefix, "The stream header needs the prefix 'stream'.")
             }
-            Misbehaviour::ContentNamespace => {
-                StreamError::new(C::InvalidNamespace, "Only clients connect here: the content namespace is jabber:client.")
-            }
+            Misbehaviour::ContentNamespace => StreamError::new(
+                C::InvalidNamespace,
+                "Only clients connect here: the content namespace is jabber:client.",
+            ),
             Misbehaviour::Version => C::UnsupportedVersion.into(),
             Misbehaviour::NoDomain => {
                 StreamError::new(C::ImproperAddressing, "The stream header needs a 'to' with the chat domain.")
@@ -656,7 +657,9 @@ mod tests {
     #[test]
     fn an_error_can_carry_a_condition_of_its_own() {
         let blocked = StanzaError { detail: Some(("blocked", ns::BLOCKING_ERRORS)), ..Condition::NotAcceptable.into() };
-        assert!(reply("<message/>", blocked).contains("<blocked xmlns=\"urn:xmpp:blocking:errors\"/></error></message>"));
+        assert!(
+            reply("<message/>", blocked).contains("<blocked xmlns=\"urn:xmpp:blocking:errors\"/></error></message>")
+        );
     }
 
     // XEP-0086 §3, on the types of RFC 6120 §8.3.3.

@@ -1,0 +1,171 @@
+//! The states of a stream, as types: each holds what it has and knows the only ways onward.
+//!
+//! ```text
+//! Header ─→ Login ⇄ Response            features are out; SASL speaks
+//!   ↑         │ ├─→ Handshake ─→ Header          STARTTLS, then from the start
+//!   │         └─→ Credentials ─→ Response | Verdict      rows are read, a password is checked
+//!   └─ Move ←──────────────────────┘            SASL succeeded; the connection may follow its user
+//! Restart (the header after login) ─→ Bind ⇄ Attach ─→ Bound
+//! ```
+//!
+//! Only [`ExpectMove`] leads to [`ExpectRestart`], and it is made from an [`Authenticated`], which only SASL makes: no state in
+//! which a stanza passes can be reached around it.
+
+use crate::error::Misbehaviour;
+use crate::jid::FullJid;
+use crate::sasl::{Authenticated, AwaitCredentials, AwaitPassword, AwaitResponse, PlainCheck};
+
+use super::{Ask, Security};
+
+/// Where a stream stands.
+pub(super) enum State {
+    /// The first header, or the one after STARTTLS.
+    Header(ExpectHeader),
+    /// Features are out, nobody is logged in.
+    Login(ExpectLogin),
+    /// A SASL exchange waits for the client.
+    Response(Box<ExpectResponse>),
+    /// Asked [`Ask::StartTls`].
+    Handshake,
+    /// Asked [`Ask::Credentials`].
+    Credentials(Box<ExpectCredentials>),
+    /// Asked [`Ask::CheckPassword`].
+    Verdict(Box<ExpectVerdict>),
+    /// Asked [`Ask::Move`].
+    Move(ExpectMove),
+    /// The header after login.
+    Restart(ExpectRestart),
+    /// Features are out, a resource is to be bound.
+    Bind(ExpectBind),
+    /// Asked [`Ask::Bind`].
+    Attach(Box<ExpectAttach>),
+    /// Stanzas pass.
+    Bound(Bound),
+    /// Nothing passes.
+    Closed,
+}
+
+/// Nothing is known of the client.
+pub(super) struct ExpectHeader {
+    pub security: Security,
+}
+
+/// The client may secure the stream or log in.
+pub(super) struct ExpectLogin {
+    pub security: Security,
+}
+
+/// The client has the word in an exchange.
+pub(super) struct ExpectResponse {
+    pub security: Security,
+    pub exchange: AwaitResponse,
+}
+
+/// The host reads an account's rows.
+pub(super) struct ExpectCredentials {
+    pub security: Security,
+    pub exchange: WithCredentials,
+}
+
+/// What the rows are for.
+pub(super) enum WithCredentials {
+    Scram(AwaitCredentials),
+    Plain(PlainCheck, AwaitPassword),
+}
+
+/// The host checks a password.
+pub(super) struct ExpectVerdict {
+    pub security: Security,
+    pub exchange: AwaitPassword,
+}
+
+/// `<success/>` is out.
+pub(super) struct ExpectMove {
+    pub who: Authenticated,
+}
+
+/// The client is known and opens the stream anew.
+pub(super) struct ExpectRestart {
+    pub who: Authenticated,
+}
+
+/// The client is known and has no address yet.
+pub(super) struct ExpectBind {
+    pub who: Authenticated,
+}
+
+/// The host attaches the session to the account.
+pub(super) struct ExpectAttach {
+    pub who: Authenticated,
+    /// The iq's id.
+    pub id: Option<Box<str>>,
+}
+
+/// The client has its address.
+pub(super) struct Bound {
+    pub jid: FullJid,
+}
+
+/// What a state makes of an element.
+pub(super) enum Next {
+    /// On, or still here.
+    To(State),
+    /// On, and the host is needed.
+    Ask(State, Ask),
+    /// The answer was the last word: the stream ends without a stream error.
+    Leave,
+}
+
+/// Or what the client did wrong.
+pub(super) type Turned = Result<Next, Misbehaviour>;
+
+impl State {
+    /// Whether the stream can only go on once the host has answered.
+    pub(super) fn waits_for_host(&self) -> bool {
+        match self {
+            State::Handshake | State::Credentials(_) | State::Verdict(_) | State::Move(_) | State::Attach(_) => true,
+            State::Header(_)
+            | State::Login(_)
+            | State::Response(_)
+            | State::Restart(_)
+            | State::Bind(_)
+            | State::Bound(_)
+            | State::Closed => false,
+        }
+    }
+
+    /// Whether the client's header is still to come, so that ours is not out either.
+    pub(super) fn expects_header(&self) -> bool {
+        match self {
+            State::Header(_) | State::Restart(_) => true,
+            State::Handshake
+            | State::Login(_)
+            | State::Response(_)
+            | State::Credentials(_)
+            | State::Verdict(_)
+            | State::Move(_)
+            | State::Bind(_)
+            | State::Attach(_)
+            | State::Bound(_)
+            | State::Closed => false,
+        }
+    }
+
+    /// Who the stream belongs to, once SASL has said so.
+    pub(super) fn who(&self) -> Option<&Authenticated> {
+        match self {
+            State::Move(ExpectMove { who })
+            | State::Restart(ExpectRestart { who })
+            | State::Bind(ExpectBind { who }) => Some(who),
+            State::Attach(attach) => Some(&attach.who),
+            State::Header(_)
+            | State::Login(_)
+            | State::Response(_)
+            | State::Handshake
+            | State::Credentials(_)
+            | State::Verdict(_)
+            | State::Bound(_)
+            | State::Closed => None,
+        }
+    }
+}

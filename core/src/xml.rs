@@ -17,6 +17,8 @@ mod context;
 pub mod element;
 mod error;
 pub mod framer;
+#[cfg(test)]
+mod oracle;
 mod parser;
 pub mod splice;
 pub mod writer;

@@ -11,6 +11,44 @@ pub(super) const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
+/// A byte that names may hold and that stands for itself: the names of nearly every element and attribute are made of
+/// these. Non-ASCII characters and the colon of a prefix take the long way.
+pub(super) fn is_plain_name_byte(byte: u8) -> bool {
+    PLAIN_NAME_BYTES[byte as usize]
+}
+
+const PLAIN_NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let b = byte as u8;
+        table[byte] = b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        byte += 1;
+    }
+    table
+};
+
+/// How far a plain loop is quicker than a call to a vectorised search.
+const SHORT_RUN_BYTES: usize = 24;
+
+/// The first place of a byte.
+pub(super) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
+    let short = bytes.len().min(SHORT_RUN_BYTES);
+    match bytes[..short].iter().position(|&b| b == byte) {
+        None if short < bytes.len() => memchr(byte, &bytes[short..]).map(|at| short + at),
+        found => found,
+    }
+}
+
+/// The first place of either byte.
+pub(super) fn find2(one: u8, other: u8, bytes: &[u8]) -> Option<usize> {
+    let short = bytes.len().min(SHORT_RUN_BYTES);
+    match bytes[..short].iter().position(|&b| b == one || b == other) {
+        None if short < bytes.len() => memchr2(one, other, &bytes[short..]).map(|at| short + at),
+        found => found,
+    }
+}
+
 /// Whether XML 1.0 §2.2 allows this character in a document.
 pub(super) fn is_allowed(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
@@ -35,7 +73,7 @@ fn has_noncharacter(bytes: &[u8]) -> bool {
 /// Checks every reference in a text or attribute value.
 pub(super) fn check_references(raw: &str) -> Result<(), XmlError> {
     let mut rest = raw.as_bytes();
-    while let Some(at) = memchr(b'&', rest) {
+    while let Some(at) = find(b'&', rest) {
         let (_, length) = reference(&rest[at..])?;
         rest = &rest[at + length..];
     }

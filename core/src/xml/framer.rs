@@ -10,9 +10,9 @@
 use std::mem;
 use std::ops::ControlFlow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
-use super::chars::is_space;
+use super::chars::{find, find2, is_space};
 use super::{Limits, XmlError};
 
 /// A piece of a stream.
@@ -245,7 +245,7 @@ impl Framer {
                     at += 1;
                     self.state = State::Less;
                 }
-                State::Text => match memchr(b'<', &input[at..]) {
+                State::Text => match find(b'<', &input[at..]) {
                     Some(length) => {
                         at += length + 1;
                         self.state = State::Less;
@@ -363,7 +363,7 @@ impl Framer {
                     }
                     self.state = State::Text;
                 }
-                State::EndTag => match memchr2(b'>', b'<', &input[at..]) {
+                State::EndTag => match find2(b'>', b'<', &input[at..]) {
                     None => at = input.len(),
                     Some(length) if input[at + length] == b'<' => return Err(XmlError::Syntax),
                     Some(length) => {
@@ -503,7 +503,7 @@ impl Framer {
 
     /// Skips the rest of an attribute value and its closing quote. XML 1.0 §3.1 (WFC: No < in Attribute Values).
     fn run_of_value(&mut self, quote: u8, input: &[u8], at: usize, limits: &Limits) -> Result<usize, XmlError> {
-        let end = memchr2(quote, b'<', &input[at..]).map(|length| at + length);
+        let end = find2(quote, b'<', &input[at..]).map(|length| at + length);
         self.run = self.run.saturating_add(length_u32(end.unwrap_or(input.len()) - at));
         if self.run as usize > limits.attribute_bytes_max {
             return Err(XmlError::AttributeTooLong);

@@ -1,11 +1,12 @@
 //! Turns one whole element into a table of offsets, and refuses everything that is not namespace-well-formed.
 //!
-//! `xmlparser` reads names, `=` and quotes; runs of text and attribute values are skipped by `memchr`. What `xmlparser`
-//! leaves open is checked here: end tags, duplicate attributes, references, prefixes, characters, the end of the input.
+//! `xmlparser` holds the place and reads names, `=` and quotes, except for the plain spelling nearly everyone uses, which
+//! a byte loop sees through; runs of text and attribute values are skipped by `memchr`. What `xmlparser` leaves open is
+//! checked here: end tags, duplicate attributes, references, prefixes, characters, the end of the input.
 
 use std::mem;
 
-use memchr::{memchr, memchr2, memmem};
+use memchr::memmem;
 use xmlparser::Stream;
 
 use crate::ns;
@@ -292,14 +293,10 @@ impl Reading<'_, '_> {
     fn character_data(&mut self) -> Result<(), XmlError> {
         let at = self.stream.pos();
         let rest = &self.text.as_bytes()[at..];
-        // Nearly every gap between tags is empty, or text of some length: look before calling.
-        if rest.first() == Some(&b'<') {
-            return Ok(());
-        }
-        let length = memchr(b'<', rest).ok_or(XmlError::Truncated)?;
+        let length = chars::find(b'<', rest).ok_or(XmlError::Truncated)?;
         let run = &self.text[at..at + length];
         let mut from = 0;
-        while let Some(found) = memchr2(b'&', b'>', &run.as_bytes()[from..]) {
+        while let Some(found) = chars::find2(b'&', b'>', &run.as_bytes()[from..]) {
             let here = from + found;
             if run.as_bytes()[here] == b'&' {
                 from = here + chars::reference_len(&run[here..])?;
@@ -368,8 +365,9 @@ impl Reading<'_, '_> {
         let bytes = self.text.as_bytes();
         let mut count = 0;
         loop {
-            let spaced = self.stream.starts_with_space();
+            let at = self.stream.pos();
             self.stream.skip_spaces();
+            let spaced = self.stream.pos() > at;
             match &bytes[self.stream.pos()..] {
                 [b'>', ..] => {
                     self.stream.advance(1);
@@ -395,11 +393,10 @@ impl Reading<'_, '_> {
         let start = self.stream.pos();
         let (prefix_len, local_len) = self.name()?;
         let name = &self.text[start..self.stream.pos()];
-        self.stream.consume_eq().map_err(syntax)?;
-        let quote = self.stream.consume_quote().map_err(syntax)?;
+        let quote = self.equals_and_quote()?;
         let value_start = self.stream.pos();
         let rest = &self.text.as_bytes()[value_start..];
-        let length = memchr2(quote, b'<', rest).ok_or(XmlError::Truncated)?;
+        let length = chars::find2(quote, b'<', rest).ok_or(XmlError::Truncated)?;
         if rest[length] == b'<' {
             return Err(XmlError::Syntax);
         }
@@ -422,9 +419,30 @@ impl Reading<'_, '_> {
         }
     }
 
+    /// The `=` after an attribute's name, the opening quote, and the white space around them.
+    fn equals_and_quote(&mut self) -> Result<u8, XmlError> {
+        if let [b'=', quote @ (b'"' | b'\''), ..] = self.text.as_bytes()[self.stream.pos()..] {
+            self.stream.advance(2);
+            return Ok(quote);
+        }
+        self.stream.consume_eq().map_err(syntax)?;
+        self.stream.consume_quote().map_err(syntax)
+    }
+
     /// A qualified name: the lengths of its prefix (0 if none) and its local part. Namespaces in XML §4.
     fn name(&mut self) -> Result<(u16, u16), XmlError> {
         let start = self.stream.pos();
+        let bytes = &self.text.as_bytes()[start..];
+        let plain = bytes.iter().take_while(|&&byte| chars::is_plain_name_byte(byte)).count();
+        let is_start = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+        if plain > 0
+            && plain <= self.limits.name_bytes_max.min(NAME_BYTES_CEILING)
+            && is_start(bytes[0])
+            && matches!(bytes.get(plain), Some(b'=' | b'>' | b' ' | b'/'))
+        {
+            self.stream.advance(plain);
+            return Ok((0, plain as u16));
+        }
         let (prefix, local) = self.stream.consume_qname().map_err(syntax)?;
         if self.stream.pos() - start > self.limits.name_bytes_max.min(NAME_BYTES_CEILING) {
             return Err(XmlError::NameTooLong);

@@ -213,13 +213,14 @@ fn rewrite(
     xml: &mut Writer<'_>,
 ) {
     let mut inside = Some(inside);
-    // The open elements, outermost first; their number is bounded by the depth limit of parsing.
-    let mut open: Vec<Element<'_>> = Vec::new();
+    // The open elements, outermost first, each with the default namespace written for its content; their number is
+    // bounded by the depth limit of parsing.
+    let mut open: Vec<(Element<'_>, &str)> = Vec::new();
     let mut at = 0;
     for index in stanza.index..stanza.node().next {
         let element = Element { index, ..stanza };
         let start = element.node().start;
-        while let Some(&innermost) = open.last()
+        while let Some(&(innermost, _)) = open.last()
             && innermost.node().end <= start
         {
             at = close_rewritten(innermost, at, child, &mut inside, xml);
@@ -228,14 +229,14 @@ fn rewrite(
         if !open.is_empty() {
             raw_text(&stanza.text[at as usize..start as usize], xml);
         }
-        let around = open.last().map_or(ns::CLIENT, |around| around.ns());
+        let around = open.last().map_or(ns::CLIENT, |&(_, default)| default);
         let set = if index == stanza.index { set } else { &[] };
-        open_rewritten(element, around, set, xml);
+        let default = open_rewritten(element, around, set, xml);
         at = element.node().inner_start;
-        open.push(element);
+        open.push((element, default));
     }
     while open.len() > 1 {
-        if let Some(innermost) = open.pop() {
+        if let Some((innermost, _)) = open.pop() {
             at = close_rewritten(innermost, at, child, &mut inside, xml);
         }
     }
@@ -269,11 +270,15 @@ fn close_rewritten(
     element.node().end
 }
 
-fn open_rewritten(element: Element<'_>, around: &str, set: Attrs<'_>, xml: &mut Writer<'_>) {
+/// Opens an element without its prefix and returns the default namespace of its content.
+fn open_rewritten<'e>(element: Element<'e>, around: &'e str, set: Attrs<'_>, xml: &mut Writer<'_>) -> &'e str {
     let nodes = element.nodes;
-    xml.open_checked(element.name());
-    if element.ns() != around {
-        xml.ns(element.ns());
+    // `xml` is the one prefix whose namespace can be no default (Namespaces in XML §3).
+    let keeps_prefix = element.node().ns == XML_NS;
+    let default = if keeps_prefix { around } else { element.ns() };
+    xml.open_checked(if keeps_prefix { element.qualified_name() } else { element.name() });
+    if default != around {
+        xml.ns(default);
     }
     declare_own(element, xml);
     write_set(set, xml);
@@ -287,6 +292,7 @@ fn open_rewritten(element: Element<'_>, around: &str, set: Attrs<'_>, xml: &mut 
         }
         xml.attr_raw(attribute.raw(element.text));
     }
+    default
 }
 
 #[cfg(test)]

@@ -1,0 +1,433 @@
+#!/usr/bin/env python3
+"""Rookery beside Debian's ejabberd and Prosody: same machine, same driver, same scenarios, in turn.
+
+    cargo build --release -p rookery-bench && cargo build --release -p rookery
+    bench/peers.py --bench target/release/rookery-bench --rookery target/release/rookery
+
+Installs the two if they are missing (Debian, root), starts each server alone on loopback with private ports, a
+self-signed P-256 certificate, SCRAM accounts, roster, carbons, stream management and offline storage, without shapers and
+without s2s; runs the scenarios of rookery-bench against it; stops it; takes the next. Prints a markdown table; the JSON
+results stay in --out. Only the server's own CPU time counts, so the driver on the same machine costs nobody anything but
+cache. Everything started here is ended here, by its process id.
+"""
+
+import argparse
+import base64
+import hashlib
+import hmac
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+DOMAIN = "localhost"
+PASSWORD = "rookery-bench"
+SALT = b"rookery-bench-16"
+ITERATIONS = 4096
+START_SECS_MAX = 60
+STOP_SECS_MAX = 20
+
+
+def scram_keys():
+    """StoredKey and ServerKey of SCRAM-SHA-1 (RFC 5802 §3), the same for everybody: they all have one password and salt."""
+    salted = hashlib.pbkdf2_hmac("sha1", PASSWORD.encode(), SALT, ITERATIONS)
+    client = hmac.digest(salted, b"Client Key", "sha1")
+    return hashlib.sha1(client).digest(), hmac.digest(salted, b"Server Key", "sha1")
+
+
+def free_port():
+    """A port of loopback nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A server in a directory of its own; `command` is what runs in it."""
+
+    name = ""
+    # Scenarios it cannot take part in, and arguments that go with all others.
+    without = ()
+    arguments = []
+    environment = {}
+
+    def __init__(self, directory, options):
+        self.directory = Path(directory) / self.name
+        self.options = options
+        self.process = None
+        self.users = self.directory / "users.txt"
+        self.port = free_port()
+
+    def start(self):
+        """Begins with an empty store, and returns when the port answers and the users are there."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.mkdir(parents=True)
+        command = self.prepare()
+        log = open(self.directory / "console.log", "wb")
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | self.environment,
+            cwd=self.directory,
+            start_new_session=True,
+        )
+        end = time.monotonic() + START_SECS_MAX
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > end:
+                self.stop()
+                raise SystemExit(f"{self.name} does not start; its last words:\n{self.last_words()}")
+            time.sleep(0.1)
+        self.populate()
+
+    def answers(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+    def last_words(self):
+        return (self.directory / "console.log").read_text(errors="replace")[-2000:]
+
+    def stop(self):
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECS_MAX)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
+
+    def names(self):
+        return [f"u{i:05}" for i in range(self.options.users)]
+
+    def populate(self):
+        """Writes the file of users; servers whose users come with their store have nothing else to do."""
+        self.users.write_text("".join(f"{name}@{DOMAIN} {PASSWORD}\n" for name in self.names()))
+
+    def certificate(self):
+        """A P-256 key and certificate in one file, as all servers here get one."""
+        pem = self.directory / "cert.pem"
+        key, cert = self.directory / "key.part", self.directory / "cert.part"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+            + ["-days", "30", "-subj", f"/CN={DOMAIN}", "-addext", f"subjectAltName=DNS:{DOMAIN}"]
+            + ["-keyout", key, "-out", cert],
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )
+        pem.write_text(key.read_text() + cert.read_text())
+        return pem
+
+
+class Ejabberd(Server):
+    name = "ejabberd"
+
+    def prepare(self):
+        (self.directory / "mnesia").mkdir()
+        (self.directory / "ejabberd.yml").write_text(f"""\
+hosts: [{DOMAIN}]
+loglevel: error
+certfiles: ["{self.certificate()}"]
+acme: {{auto: false}}
+auth_method: mnesia
+auth_password_format: scram
+listen:
+  - {{port: {self.port}, ip: "127.0.0.1", module: ejabberd_c2s, access: c2s, shaper: none, starttls: true, backlog: 1024}}
+access_rules: {{c2s: {{allow: all}}}}
+shaper_rules: {{max_user_offline_messages: infinity, max_user_sessions: 10}}
+modules:
+  mod_roster: {{}}
+  mod_disco: {{}}
+  mod_ping: {{}}
+  mod_carboncopy: {{}}
+  mod_stream_mgmt: {{}}
+  mod_privacy: {{}}
+  mod_blocking: {{}}
+  mod_last: {{}}
+  mod_version: {{}}
+  mod_offline: {{access_max_user_messages: max_user_offline_messages}}
+""")
+        stored, server = (base64.b64encode(key).decode() for key in scram_keys())
+        salt = base64.b64encode(SALT).decode()
+        secret = f'{{scram,<<"{stored}">>,<<"{server}">>,<<"{salt}">>,sha,{ITERATIONS}}}'
+        rows = (f'{{passwd,{{<<"{name}">>,<<"{DOMAIN}">>}},{secret}}}.\n' for name in self.names())
+        (self.directory / "users.terms").write_text("".join(rows))
+        self.environment = {
+            "EJABBERD_CONFIG_PATH": str(self.directory / "ejabberd.yml"),
+            "EJABBERD_LOG_PATH": str(self.directory / "ejabberd.log"),
+            "ERL_LIBS": "/usr/lib/x86_64-linux-gnu",
+            "ERL_MAX_PORTS": "32000",
+            "ERL_CRASH_DUMP_BYTES": "0",
+            "HOME": str(self.directory),
+        }
+        # As Debian's ejabberdctl starts it, but without distribution: no epmd, no cookie.
+        load = (
+            f'{{ok, Rows}} = file:consult("{self.directory}/users.terms"), '
+            "ok = mnesia:wait_for_tables([passwd], 10000), "
+            "[ok = mnesia:dirty_write(Row) || Row <- Rows], "
+            f'ok = file:write_file("{self.directory}/loaded", "ok").'
+        )
+        return (
+            ["erl", "+K", "true", "+P", "250000", "-noinput", "-mnesia", "dir", f'"{self.directory}/mnesia"']
+            + ["-s", "ejabberd", "-eval", load]
+        )
+
+    def answers(self):
+        return (self.directory / "loaded").exists() and super().answers()
+
+
+class Prosody(Server):
+    name = "prosody"
+
+    def prepare(self):
+        pem = self.certificate()
+        accounts = self.directory / "data" / DOMAIN / "accounts"
+        accounts.mkdir(parents=True)
+        stored, server = (key.hex() for key in scram_keys())
+        account = (
+            f'return {{ ["salt"] = "{SALT.decode()}"; ["iteration_count"] = {ITERATIONS}; '
+            f'["stored_key"] = "{stored}"; ["server_key"] = "{server}"; }};\n'
+        )
+        for name in self.names():
+            (accounts / f"{name}.dat").write_text(account)
+        config = self.directory / "prosody.cfg.lua"
+        config.write_text(f"""\
+run_as_root = true
+pidfile = "{self.directory}/prosody.pid"
+data_path = "{self.directory}/data"
+modules_enabled = {{ "roster", "saslauth", "tls", "disco", "ping", "time", "version", "carbons", "smacks", "blocklist" }}
+modules_disabled = {{ "s2s" }}
+c2s_ports = {{ {self.port} }}
+c2s_interfaces = {{ "127.0.0.1" }}
+c2s_direct_tls_ports = {{}}
+c2s_require_encryption = false
+authentication = "internal_hashed"
+storage = "internal"
+network_backend = "epoll"
+network_settings = {{ tcp_backlog = 1024 }}
+-- Faster than Prosody's default, for messages and for logins.
+gc = {{ mode = "generational" }}
+log = {{ warn = "{self.directory}/prosody.log" }}
+ssl = {{ key = "{pem}", certificate = "{pem}" }}
+VirtualHost "{DOMAIN}"
+""")
+        return ["prosody", "-F", "--config", str(config)]
+
+
+class Relay(Server):
+    """The floor: forwards messages between TLS connections, stores nothing, checks nothing."""
+
+    name = "relay"
+    without = ("login-scram", "offline")
+    arguments = ["--mechanism", "plain"]
+
+    def prepare(self):
+        return [self.options.bench, "relay", "--port", str(self.port), "--certificate", str(self.certificate())]
+
+
+class Rookery(Server):
+    name = "rookery"
+
+    def prepare(self):
+        config = self.directory / "rookery.toml"
+        config.write_text(self.options.rookery_config.read_text().format(
+            directory=self.directory, xmpp=self.port, xmpps=self.port + 1, ws=self.port + 2, bosh=self.port + 3,
+            http=self.api, https=self.api + 1, domain=DOMAIN,
+        ))
+        return [self.options.rookery, "--config", str(config)]
+
+
+def run(server, scenario, arguments, out, options, tls="starttls"):
+    """One scenario; returns the result, or None if the driver could not measure."""
+    path = out / f"{server.name}-{scenario}.json"
+    path.unlink(missing_ok=True)
+    extra = [] if "--mechanism" in arguments else server.arguments
+    command = [options.bench, *arguments, *extra, "--port", str(server.port), "--tls", tls, "--users", str(server.users)]
+    command += ["--pid", str(server.process.pid), "--server", server.name, "--json", str(path)]
+    print(f"== {server.name}: {scenario}", flush=True)
+    done = subprocess.run(command)
+    if done.returncode not in (0, 2) or not path.exists():
+        print(f"   {server.name} gives no result for {scenario}", flush=True)
+        return None
+    return json.loads(path.read_text())
+
+
+def scenarios(options):
+    """Name and arguments, grouped by server start: memory is read on a fresh server."""
+    rate, secs = str(options.rate), str(options.secs)
+    connections = options.connections
+    plain = ["--mechanism", "plain"]
+    pairs = ["pairs", "--pairs", "50", "--secs", secs]
+    return [
+        {"idle": ["idle", "--connections", str(connections), "--hold-secs", "10"]},
+        {
+            "saturated": [*pairs, "--window", "4"],
+            "rate": [*pairs, "--rate", rate],
+            "many": ["pairs", "--pairs", str(connections // 2), "--secs", secs, "--rate", rate],
+            "login-scram": ["churn", "--count", str(options.logins)],
+            "login-plain": ["churn", "--count", str(options.logins), *plain],
+            "offline": ["offline", "--recipients", "200", "--messages", str(options.offline)],
+        },
+    ]
+
+
+def phase(result, name):
+    return next(p for p in result["phases"] if p["name"] == name)
+
+
+def cpu(name):
+    return lambda result: phase(result, name)["server"]["cpu_us_per_operation"]
+
+
+def latency(key):
+    return lambda result: phase(result, "talk")["latency_us"][key] / 1000
+
+
+def table_rows(options):
+    """Title, unit, scenario, how to read the number."""
+    per_second = lambda name: lambda result: phase(result, name)["figures"]["operations_per_sec"]
+    at = f"at {options.rate}/s"
+    return [
+        ("CPU per TLS 1:1 message, saturated", "µs", "saturated", cpu("talk")),
+        ("1:1 messages/s, saturated", "", "saturated", per_second("talk")),
+        (f"CPU per TLS 1:1 message {at}, 100 connections", "µs", "rate", cpu("talk")),
+        (f"p50 {at}", "ms", "rate", latency("p50")),
+        (f"p99 {at}", "ms", "rate", latency("p99")),
+        (f"p99.9 {at}", "ms", "rate", latency("p999")),
+        (f"CPU per TLS 1:1 message {at}, {options.connections} connections", "µs", "many", cpu("talk")),
+        (f"p99 {at}, {options.connections} connections", "ms", "many", latency("p99")),
+        (f"RSS per idle TLS connection, {options.connections}", "KiB", "idle",
+         lambda result: phase(result, "hold")["figures"]["rss_kib_per_connection"]),
+        ("CPU per SCRAM-SHA-1 login over TLS", "µs", "login-scram", cpu("logins")),
+        ("CPU per PLAIN login over TLS", "µs", "login-plain", cpu("logins")),
+        ("logins/s, SCRAM-SHA-1", "", "login-scram", per_second("logins")),
+        ("CPU per offline message stored", "µs", "offline", cpu("store")),
+        ("CPU per offline message fetched, login taken off", "µs", "offline",
+         lambda result: phase(result, "fetch")["figures"]["cpu_us_per_message_without_login"]),
+    ]
+
+
+def table(results, servers, options):
+    """Medians over the rounds; in brackets, how many times Rookery's."""
+    lines = ["| | " + " | ".join(servers) + " |", "|---|" + "---:|" * len(servers)]
+    for title, unit, scenario, read in table_rows(options):
+        values = {}
+        for server in servers:
+            found = [read(r) for r in results.get((server, scenario), []) if not r["failures"] or options.with_failures]
+            values[server] = statistics.median(found) if found else None
+        ours = values.get("rookery")
+        cells = []
+        for server in servers:
+            value = values[server]
+            if value is None:
+                cells.append("–")
+                continue
+            cell = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+            if ours and server != "rookery":
+                cell += f" ({value / ours:.1f}×)"
+            cells.append(cell)
+        lines.append(f"| {title}{f', {unit}' if unit else ''} | " + " | ".join(cells) + " |")
+    for (server, scenario), found in results.items():
+        for result in found:
+            lines += [f"- {server}, {scenario}: {failure}" for failure in result["failures"]]
+    return "\n".join(lines)
+
+
+def install(servers):
+    missing = [s for s in servers if s in ("ejabberd", "prosody") and not shutil.which(s if s == "prosody" else "ejabberdctl")]
+    if not missing:
+        return
+    # Debian starts what it installs, unless this file forbids it.
+    policy = Path("/usr/sbin/policy-rc.d")
+    ours = not policy.exists()
+    if ours:
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+    try:
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update"], check=True, env=environment, stdout=subprocess.DEVNULL)
+        subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", *missing], check=True, env=environment,
+                       stdout=subprocess.DEVNULL)
+    finally:
+        if ours:
+            policy.unlink()
+
+
+def options_of(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--bench", default="target/release/rookery-bench", help="the driver")
+    parser.add_argument("--rookery", help="the rookery binary; without it only the others run")
+    parser.add_argument("--rookery-config", type=Path, default=Path(__file__).with_name("rookery.toml.in"))
+    parser.add_argument("--servers", default="rookery,ejabberd,prosody", help="which, with commas; also: relay")
+    parser.add_argument("--only", help="scenarios, with commas")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--connections", type=int, default=5000)
+    parser.add_argument("--rate", type=int, default=2000)
+    parser.add_argument("--secs", type=int, default=10)
+    parser.add_argument("--logins", type=int, default=2000)
+    parser.add_argument("--offline", type=int, default=50, help="messages for each of 200 users")
+    parser.add_argument("--nice", type=int, default=0, help="for servers and driver alike; below 0 keeps other work away")
+    parser.add_argument("--with-failures", action="store_true", help="count runs with failures, too")
+    parser.add_argument("--out", type=Path, default=Path("bench-results"))
+    options = parser.parse_args(arguments)
+    options.bench = str(Path(options.bench).resolve())
+    options.rookery = options.rookery and str(Path(options.rookery).resolve())
+    options.users = max(options.connections, 300)
+    return options
+
+
+def main():
+    options = options_of(sys.argv[1:])
+    kinds = {kind.name: kind for kind in (Rookery, Ejabberd, Prosody, Relay)}
+    servers = [name for name in options.servers.split(",") if name != "rookery" or options.rookery]
+    for name in servers:
+        if name not in kinds:
+            raise SystemExit(f"there is no server {name}; there are {', '.join(kinds)}")
+    install(servers)
+    # Servers and driver inherit this.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.nice(options.nice)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    options.out.mkdir(parents=True, exist_ok=True)
+    wanted = options.only and options.only.split(",")
+    results = {}
+    with tempfile.TemporaryDirectory(prefix="rookery-peers-") as directory:
+        for number in range(options.rounds):
+            out = options.out / f"round-{number + 1}"
+            out.mkdir(exist_ok=True)
+            for group in scenarios(options):
+                group = {name: arguments for name, arguments in group.items() if not wanted or name in wanted}
+                for name in servers if group else []:
+                    server = kinds[name](directory, options)
+                    try:
+                        server.start()
+                        for scenario, arguments in group.items():
+                            if scenario in server.without:
+                                continue
+                            result = run(server, scenario, arguments, out, options)
+                            if result:
+                                results.setdefault((name, scenario), []).append(result)
+                    finally:
+                        server.stop()
+    text = table(results, servers, options)
+    (options.out / "table.md").write_text(text + "\n")
+    print(f"\n{text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+//! rookery-bench: drives any XMPP server from outside and measures what it costs.
+//!
+//! One thread, many connections; the server's CPU time and memory are read from /proc (`--pid`), the driver's own do not
+//! count. Scenarios: `idle`, `pairs`, `churn`, `offline`; `users rookery` makes the accounts they need. The result is a
+//! few lines on stdout and, with `--json`, a file. `bench/peers.py` runs several servers side by side with it.
+//!
+//! - `client`: sockets, TLS, logins, stanzas;
+//! - `scenario`: what is measured;
+//! - `ledger`, `latency`: what was sent and came, and when;
+//! - `procfs`, `report`: what it cost the server.
+
+mod client;
+mod latency;
+mod ledger;
+mod procfs;
+mod relay;
+mod report;
+mod scenario;
+mod users;
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::json;
+
+use client::{Account, Engine, Mechanism, Security, Target, tls_config};
+use procfs::Server;
+use report::{Machine, Progress, Report};
+use scenario::{Bench, churn, idle, offline, pairs};
+
+/// Drives an XMPP server and measures what it costs.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Memory per silent connection.
+    Idle {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        scenario: idle::Idle,
+    },
+    /// CPU and latency per 1:1 message, in a closed or an open loop.
+    Pairs {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        scenario: pairs::Pairs,
+    },
+    /// CPU per login.
+    Churn {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        scenario: churn::Churn,
+    },
+    /// CPU per message kept for an absent user, and per message fetched.
+    Offline {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        scenario: offline::Offline,
+    },
+    /// Makes accounts.
+    #[command(subcommand)]
+    Users(Users),
+    /// A floor to compare with: forwards messages between TLS connections and does nothing else.
+    #[command(hide = true)]
+    Relay(relay::Relay),
+}
+
+#[derive(Subcommand)]
+enum Users {
+    /// Through Rookery's REST API.
+    Rookery(users::Rookery),
+}
+
+/// What every scenario needs to know.
+#[derive(Args)]
+struct Common {
+    /// The server's address.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+    /// Its port; by default 5223 for direct TLS, else 5222.
+    #[arg(long)]
+    port: Option<u16>,
+    /// How the connection is protected.
+    #[arg(long, value_enum, default_value_t = Security::Starttls)]
+    tls: Security,
+    /// Resume TLS sessions instead of a full handshake each time.
+    #[arg(long)]
+    tls_resume: bool,
+    /// How to authenticate.
+    #[arg(long, value_enum, default_value_t = Mechanism::ScramSha1)]
+    mechanism: Mechanism,
+    /// Accounts, one `user@domain password` a line.
+    #[arg(long)]
+    users: PathBuf,
+    /// A process of the server, with its descendants; may come more than once.
+    #[arg(long)]
+    pid: Vec<u32>,
+    /// A file that holds such a process id.
+    #[arg(long)]
+    pid_file: Option<PathBuf>,
+    /// The server's name in the results.
+    #[arg(long, default_value = "server")]
+    server: String,
+    /// Where to write the result.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Logins under way at once.
+    #[arg(long, default_value_t = 16)]
+    logins: usize,
+    /// Quiet time around measured phases.
+    #[arg(long, default_value_t = 1.0)]
+    settle_secs: f64,
+    /// Everything must be over by then.
+    #[arg(long, default_value_t = 300)]
+    timeout_secs: u64,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
+        Err(e) => {
+            eprintln!("rookery-bench: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// False if it ran but something happened that should not.
+fn run(command: Command) -> Result<bool, Box<dyn Error>> {
+    match command {
+        Command::Idle { common, scenario } => measure("idle", &common, |bench| idle::run(bench, &scenario)),
+        Command::Pairs { common, scenario } => measure("pairs", &common, |bench| pairs::run(bench, &scenario)),
+        Command::Churn { common, scenario } => measure("churn", &common, |bench| churn::run(bench, &scenario)),
+        Command::Offline { common, scenario } => measure("offline", &common, |bench| offline::run(bench, &scenario)),
+        Command::Relay(relay) => {
+            relay::run(&relay)?;
+            Ok(true)
+        }
+        Command::Users(Users::Rookery(wish)) => {
+            let began = Instant::now();
+            let accounts = users::create(&wish)?;
+            let lines: String = accounts.iter().map(|a| format!("{} {}\n", a.jid(), a.password)).collect();
+            fs::write(&wish.out, lines)?;
+            println!("{} users in {:.1} s", accounts.len(), began.elapsed().as_secs_f64());
+            Ok(true)
+        }
+    }
+}
+
+fn measure(
+    name: &str,
+    common: &Common,
+    scenario: impl FnOnce(&mut Bench) -> Result<scenario::Findings, scenario::RunError>,
+) -> Result<bool, Box<dyn Error>> {
+    raise_open_files_limit()?;
+    let machine = Machine::here();
+    let accounts = read_accounts(&common.users)?;
+    let security = common.tls;
+    let port = common.port.unwrap_or(if security == Security::Direct { 5223 } else { 5222 });
+    let target = Target {
+        address: SocketAddr::new(common.host, port),
+        security,
+        mechanism: common.mechanism,
+        tls: tls_config(common.tls_resume),
+        accounts,
+    };
+    let mut pids = common.pid.clone();
+    if let Some(path) = &common.pid_file {
+        pids.push(fs::read_to_string(path)?.trim().parse()?);
+    }
+    let mut bench = Bench {
+        engine: Engine::new(target)?,
+        server: Server::new(pids)?,
+        deadline: Instant::now() + Duration::from_secs(common.timeout_secs),
+        settle: Duration::try_from_secs_f64(common.settle_secs)?,
+        logins: common.logins,
+        progress: Progress::default(),
+    };
+    let findings = scenario(&mut bench)?;
+    drop(bench);
+    let mut parameters = findings.parameters;
+    parameters["tls"] = json!(format!("{security:?}").to_lowercase());
+    parameters["tls_resume"] = json!(common.tls_resume);
+    parameters["mechanism"] = json!(common.mechanism.name());
+    parameters["settle_secs"] = json!(common.settle_secs);
+    let report = Report {
+        tool: concat!("rookery-bench ", env!("CARGO_PKG_VERSION")).into(),
+        server: common.server.clone(),
+        scenario: name.into(),
+        ended_at: report::unix_secs(),
+        machine,
+        parameters,
+        phases: findings.phases,
+        failures: findings.failures,
+    };
+    print!("{}", report.text());
+    if let Some(path) = &common.json {
+        report.write(path)?;
+    }
+    Ok(report.failures.is_empty())
+}
+
+fn read_accounts(path: &std::path::Path) -> Result<Vec<Account>, Box<dyn Error>> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut accounts = Vec::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let account = Account::parse(line)
+            .ok_or_else(|| format!("{}:{}: not `user@domain password`", path.display(), number + 1))?;
+        accounts.push(account);
+    }
+    Ok(accounts)
+}
+
+/// Every connection is a descriptor: take as many as the system allows.
+fn raise_open_files_limit() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a pointer to a live value of the right type.
+    let done = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit) == 0
+        }
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

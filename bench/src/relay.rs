@@ -1,0 +1,272 @@
+//! `relay`: the floor. As little as a server can do and still carry the driver's messages: TLS, the stream's handshakes
+//! answered by rote, and each `<message/>` copied to the connection that its `to` names.
+//!
+//! It believes every password and checks nothing. One thread, epoll, `rustls`; what it costs is what the kernel and TLS
+//! cost, and every server's number can be read as a multiple of it.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::mem;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use clap::Args;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Registry, Token};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection};
+use slab::Slab;
+
+use crate::client::framer::{self, Frame, Framer};
+
+/// Parameters of `relay`.
+#[derive(Args)]
+pub struct Relay {
+    /// The port on loopback; STARTTLS is offered.
+    #[arg(long)]
+    port: u16,
+    /// Key and certificate, PEM in one file.
+    #[arg(long)]
+    certificate: PathBuf,
+}
+
+const READ_BYTES: usize = 64 << 10;
+const LISTENER: Token = Token(usize::MAX);
+
+/// Serves until it is killed.
+pub fn run(relay: &Relay) -> io::Result<()> {
+    crate::raise_open_files_limit()?;
+    let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)))?;
+    let mut poll = Poll::new()?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let mut events = Events::with_capacity(1024);
+    let mut hub =
+        Hub { tls: tls_config(relay)?, peers: Slab::new(), names: HashMap::new(), buffer: vec![0; READ_BYTES] };
+    loop {
+        match poll.poll(&mut events, None) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+            Ok(()) | Err(_) => {}
+        }
+        for event in &events {
+            if event.token() == LISTENER {
+                hub.accept(&listener, poll.registry())?;
+            } else if let Err(e) = hub.serve(event.token().0, event.is_read_closed()) {
+                hub.remove(event.token().0, &e);
+            }
+        }
+    }
+}
+
+fn tls_config(relay: &Relay) -> io::Result<Arc<ServerConfig>> {
+    let pem = std::fs::read(&relay.certificate)?;
+    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(io::Error::other)?;
+    let config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(io::Error::other)?;
+    Ok(Arc::new(config))
+}
+
+struct Hub {
+    tls: Arc<ServerConfig>,
+    peers: Slab<Peer>,
+    /// Connections by bare JID.
+    names: HashMap<Vec<u8>, usize>,
+    buffer: Vec<u8>,
+}
+
+struct Peer {
+    socket: TcpStream,
+    tls: Option<Box<ServerConnection>>,
+    framer: Framer,
+    out: Vec<u8>,
+    domain: Vec<u8>,
+    /// The bare JID, once "authenticated".
+    jid: Vec<u8>,
+}
+
+/// What a connection wants after one of its frames.
+enum Wish {
+    Nothing,
+    StartTls,
+    NewStream,
+    Forward(usize),
+    Close,
+}
+
+impl Hub {
+    fn accept(&mut self, listener: &TcpListener, registry: &Registry) -> io::Result<()> {
+        loop {
+            let mut socket = match listener.accept() {
+                Ok((socket, _)) => socket,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) => return Err(e),
+            };
+            socket.set_nodelay(true)?;
+            let entry = self.peers.vacant_entry();
+            registry.register(&mut socket, Token(entry.key()), Interest::READABLE | Interest::WRITABLE)?;
+            let (out, domain, jid) = (Vec::new(), Vec::new(), Vec::new());
+            entry.insert(Peer { socket, tls: None, framer: Framer::default(), out, domain, jid });
+        }
+    }
+
+    /// Reads once, or to the end if the client has closed.
+    fn serve(&mut self, id: usize, closed: bool) -> io::Result<()> {
+        while let Some(peer) = self.peers.get_mut(id) {
+            let more = peer.receive(&mut self.buffer)?;
+            let mut framer = mem::take(&mut peer.framer);
+            let mut others = Vec::new();
+            while let Some(frame) = framer.next_frame().map_err(io::Error::other)? {
+                let wish = self.peers[id].answer(&frame, &self.names);
+                match (wish, frame) {
+                    (Wish::Forward(to), Frame::Stanza(stanza)) => {
+                        self.peers[to].out.extend_from_slice(stanza);
+                        others.push(to);
+                    }
+                    (Wish::StartTls, _) => {
+                        framer.restart();
+                        self.peers[id].flush()?;
+                        let tls = ServerConnection::new(self.tls.clone()).map_err(io::Error::other)?;
+                        self.peers[id].tls = Some(Box::new(tls));
+                    }
+                    (Wish::NewStream, _) => {
+                        framer.restart();
+                        self.names.insert(self.peers[id].jid.clone(), id);
+                    }
+                    (Wish::Close, _) => {
+                        self.peers[id].flush()?;
+                        return Err(io::ErrorKind::ConnectionAborted.into());
+                    }
+                    (Wish::Forward(_) | Wish::Nothing, _) => {}
+                }
+            }
+            self.peers[id].framer = framer;
+            self.peers[id].flush()?;
+            for to in others {
+                // Its own event will tell why it cannot be written to.
+                if let Some(peer) = self.peers.get_mut(to) {
+                    drop(peer.flush());
+                }
+            }
+            if !more && !closed {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, id: usize, why: &io::Error) {
+        let Some(peer) = self.peers.try_remove(id) else { return };
+        if self.names.get(&peer.jid) == Some(&id) {
+            self.names.remove(&peer.jid);
+        }
+        let expected = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+        if !expected.contains(&why.kind()) {
+            eprintln!("relay: {why}");
+        }
+    }
+}
+
+impl Peer {
+    /// Reads once; false when nothing more can be there.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        let count = match self.socket.read(buffer) {
+            Ok(0) => return Err(io::ErrorKind::ConnectionAborted.into()),
+            Ok(count) => count,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        let mut bytes = &buffer[..count];
+        let Some(tls) = &mut self.tls else {
+            self.framer.push(bytes);
+            return Ok(true);
+        };
+        while !bytes.is_empty() {
+            tls.read_tls(&mut bytes)?;
+            let mut left = tls.process_new_packets().map_err(io::Error::other)?.plaintext_bytes_to_read();
+            while left > 0 {
+                let mut reader = tls.reader();
+                let length = reader.fill_buf().map(|chunk| {
+                    self.framer.push(chunk);
+                    chunk.len()
+                })?;
+                reader.consume(length);
+                left -= length.min(left);
+            }
+        }
+        Ok(count == buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => {
+                if !self.out.is_empty() {
+                    tls.writer().write_all(&self.out)?;
+                    self.out.clear();
+                }
+                while tls.wants_write() {
+                    match tls.write_tls(&mut self.socket) {
+                        Ok(_) => {}
+                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                        Err(e) => return Err(e),
+                    }
+                }
+            }
+            None => {
+                // Only the few lines before TLS, which always fit.
+                self.socket.write_all(&self.out)?;
+                self.out.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, frame: &Frame<'_>, names: &HashMap<Vec<u8>, usize>) -> Wish {
+        let stanza = match frame {
+            Frame::Header(header) => {
+                self.domain = framer::attribute(header, b"to").unwrap_or_default().to_vec();
+                self.out.extend_from_slice(
+                    b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='r'>",
+                );
+                self.out.extend_from_slice(match (&self.tls, self.jid.is_empty()) {
+                    (None, _) => b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>".as_slice(),
+                    (Some(_), true) => b"<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms></stream:features>",
+                    (Some(_), false) => b"<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>",
+                });
+                return Wish::Nothing;
+            }
+            Frame::End => {
+                self.out.extend_from_slice(b"</stream:stream>");
+                return Wish::Close;
+            }
+            Frame::Stanza(stanza) => *stanza,
+        };
+        match framer::name(stanza) {
+            b"message" => {
+                let to = framer::attribute(stanza, b"to").and_then(|to| names.get(to));
+                return to.map_or(Wish::Nothing, |to| Wish::Forward(*to));
+            }
+            b"starttls" => {
+                self.out.extend_from_slice(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+                return Wish::StartTls;
+            }
+            b"auth" => {
+                let text = BASE64.decode(framer::text(stanza)).unwrap_or_default();
+                let user = text.split(|byte| *byte == 0).nth(1).unwrap_or_default();
+                self.jid = [user, b"@", &self.domain].concat();
+                self.out.extend_from_slice(b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
+                return Wish::NewStream;
+            }
+            b"presence" => self.out.extend_from_slice(stanza),
+            _ => {
+                self.out.extend_from_slice(b"<iq type='result' id='");
+                self.out.extend_from_slice(framer::attribute(stanza, b"id").unwrap_or_default());
+                self.out.extend_from_slice(b"'/>");
+            }
+        }
+        Wish::Nothing
+    }
+}

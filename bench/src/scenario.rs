@@ -1,0 +1,169 @@
+//! What is measured: one file a scenario, and what they share.
+
+mod bring_up;
+pub mod churn;
+pub mod idle;
+pub mod offline;
+pub mod pairs;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::client::framer;
+use crate::client::{Closed, ConnId, Engine, EngineError, Handler, Next, Outcome};
+use crate::procfs::Server;
+use crate::report::{Phase, Progress};
+
+pub use bring_up::bring_up;
+
+/// What every scenario works with.
+pub struct Bench {
+    /// The client's side.
+    pub engine: Engine,
+    /// The server's side.
+    pub server: Server,
+    /// When everything must be over.
+    pub deadline: Instant,
+    /// Quiet time before and after a measured phase, so that work put off by the server is counted where it belongs.
+    pub settle: Duration,
+    /// Logins under way at once.
+    pub logins: usize,
+    /// For people who wait.
+    pub progress: Progress,
+}
+
+/// What a scenario found.
+pub struct Findings {
+    /// Parameters of the scenario itself.
+    pub parameters: Value,
+    /// In order.
+    pub phases: Vec<Phase>,
+    /// Sentences.
+    pub failures: Vec<String>,
+}
+
+/// Why a scenario could not be measured.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Sockets or events.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// /proc, or the server is gone.
+    #[error("cannot read what the server costs: {0}")]
+    Sample(#[from] io::Error),
+    /// The users file is too short.
+    #[error("{needed} users are needed, the file has {there}")]
+    Accounts { needed: usize, there: usize },
+    /// Too many logins failed.
+    #[error("logins fail: {0}")]
+    Logins(String),
+    /// The time was up during a step that must finish.
+    #[error("time is up while {0}")]
+    TimedOut(&'static str),
+}
+
+impl Bench {
+    /// Fails unless there are so many users.
+    pub fn need_accounts(&self, needed: usize) -> Result<(), RunError> {
+        let there = self.engine.accounts().len();
+        if there < needed { Err(RunError::Accounts { needed, there }) } else { Ok(()) }
+    }
+
+    /// Lets the server come to rest.
+    pub fn rest(&mut self, time: Duration) -> Result<Rest, RunError> {
+        let until = Instant::now() + time;
+        let mut rest = Rest { until, ..Rest::default() };
+        match self.engine.run(&mut rest, self.deadline)? {
+            Outcome::Finished => Ok(rest),
+            Outcome::TimedOut => Err(RunError::TimedOut("the server comes to rest")),
+        }
+    }
+}
+
+/// Does nothing but answer the server's questions.
+pub struct Rest {
+    until: Instant,
+    /// Connections that went away meanwhile.
+    pub closed: u64,
+    /// Stanzas that came meanwhile.
+    pub stanzas: u64,
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self { until: Instant::now(), closed: 0, stanzas: 0 }
+    }
+}
+
+impl Handler for Rest {
+    fn stanza(&mut self, engine: &mut Engine, id: ConnId, stanza: &[u8]) {
+        self.stanzas += 1;
+        answer(engine, id, stanza);
+    }
+
+    fn closed(&mut self, _: &mut Engine, _: ConnId, _: Closed) {
+        self.closed += 1;
+    }
+
+    fn tick(&mut self, _: &mut Engine, now: Instant) -> Next {
+        if now >= self.until { Next::Done } else { Next::At(self.until) }
+    }
+}
+
+/// Answers a request of the server, so that nobody takes us for dead: pings above all.
+pub fn answer(engine: &mut Engine, id: ConnId, stanza: &[u8]) {
+    let asks = framer::name(stanza) == b"iq" && matches!(framer::attribute(stanza, b"type"), Some(b"get" | b"set"));
+    let (true, Some(iq)) = (asks, framer::attribute(stanza, b"id")) else { return };
+    let out = engine.out(id);
+    out.extend_from_slice(b"<iq type='result' id='");
+    out.extend_from_slice(iq);
+    out.extend_from_slice(b"'/>");
+}
+
+/// A ping to the server itself; its result comes after everything sent before was taken in.
+pub fn ping(engine: &mut Engine, id: ConnId, iq: &str) {
+    let domain = engine.accounts()[engine.account_of(id)].domain.clone();
+    engine.out(id).extend_from_slice(
+        format!("<iq type='get' id='{iq}' to='{domain}'><ping xmlns='urn:xmpp:ping'/></iq>").as_bytes(),
+    );
+}
+
+/// True for the answer, good or bad, to our request with this id.
+pub fn is_answer_to(stanza: &[u8], iq: &str) -> bool {
+    framer::name(stanza) == b"iq"
+        && framer::attribute(stanza, b"id") == Some(iq.as_bytes())
+        && matches!(framer::attribute(stanza, b"type"), Some(b"result" | b"error"))
+}
+
+/// `<message/>` around an id and a body of so many bytes, for one recipient.
+pub struct Letter {
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl Letter {
+    /// To a bare JID; with `save`, marked for the history as the QuickBlox SDKs do.
+    pub fn new(to: &str, body_bytes: usize, save: bool) -> Self {
+        let body = "The quick brown fox jumps over the lazy dog. ".bytes().cycle().take(body_bytes);
+        let mut after = b"'><body>".to_vec();
+        after.extend(body);
+        after.extend_from_slice(b"</body>");
+        if save {
+            after.extend_from_slice(
+                b"<extraParams xmlns='jabber:client'><save_to_history>1</save_to_history></extraParams>",
+            );
+        }
+        after.extend_from_slice(b"</message>");
+        Self { before: format!("<message to='{to}' type='chat' id='").into_bytes(), after }
+    }
+
+    /// Appends the stanza.
+    pub fn write(&self, id: &[u8; 24], out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.before);
+        out.extend_from_slice(id);
+        out.extend_from_slice(&self.after);
+    }
+}

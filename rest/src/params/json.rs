@@ -117,7 +117,8 @@ impl<'de> Visitor<'de> for Node<'_> {
         if !float.is_finite() {
             return Err(E::custom("a number is out of range"));
         }
-        Ok(Value::Number(Number::Float(float)))
+        // simd-json reads -0 as a whole number, serde_json does not; to clients it is 0.
+        Ok(Value::Number(if float == 0.0 { Number::Int(0) } else { Number::Float(float) }))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {

@@ -250,9 +250,9 @@ fn odd_numbers_are_bounded_or_none() {
 
 #[test]
 fn numbers_are_shown_as_javascript_shows_them() {
-    let params = json(r#"{"l":[2.0,-0.5,1e3,1e300,10]}"#);
+    let params = json(r#"{"l":[2.0,-0.5,1e3,1e300,10,-0,-0.0]}"#);
     let texts: Vec<_> = params.list("l").into_iter().filter_map(Value::text).collect();
-    assert_eq!(texts, ["2", "-0.5", "1000", "1e300", "10"]);
+    assert_eq!(texts, ["2", "-0.5", "1000", "1e300", "10", "0", "0"]);
 }
 
 #[test]

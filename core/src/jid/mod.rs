@@ -28,18 +28,11 @@ pub use user::{AppId, UserId, UserJid, local_of, server_resource, user_of};
 /// Greatest length of a whole JID in normal form, in bytes.
 pub const JID_BYTES_MAX: usize = 3 * JID_PART_BYTES_MAX + 2;
 
-/// Greatest length of the text that is looked at, in bytes. Preparation can shrink a character from four bytes to
-/// one, so text longer than a JID may still become one; this bounds the work spent on finding out.
-pub const JID_TEXT_BYTES_MAX: usize = 4 * JID_BYTES_MAX;
-
 const _: () = assert!(JID_BYTES_MAX <= u16::MAX as usize);
 
 /// Why a text is not the JID that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JidError {
-    /// More than [`JID_TEXT_BYTES_MAX`] bytes.
-    #[error("the address is longer than any JID")]
-    TooLong,
     /// `@` with nothing before it.
     #[error("nothing before the @")]
     LocalEmpty,
@@ -125,9 +118,6 @@ impl<'a> Jid<'a> {
     /// Reads a JID and brings it into normal form: local part and domain in lower case, no dot at the end of the
     /// domain, `xn--` labels as the letters they stand for. RFC 7622 §3.2 gives the order in which to split.
     pub fn parse(text: &'a str) -> Result<Self, JidError> {
-        if text.len() > JID_TEXT_BYTES_MAX {
-            return Err(JidError::TooLong);
-        }
         let (bare, resource) = match memchr::memchr(b'/', text.as_bytes()) {
             Some(at) => (&text[..at], Some(&text[at + 1..])),
             None => (text, None),
@@ -145,10 +135,6 @@ impl<'a> Jid<'a> {
 
     /// Puts a JID together from its parts, each brought into normal form.
     pub fn from_parts(local: Option<&str>, domain: &str, resource: Option<&str>) -> Result<Jid<'static>, JidError> {
-        let bytes = local.map_or(0, str::len) + domain.len() + resource.map_or(0, str::len);
-        if bytes > JID_TEXT_BYTES_MAX {
-            return Err(JidError::TooLong);
-        }
         let parts = Parts::prepare(local, domain, resource)?;
         Ok(Jid { layout: parts.layout(), text: Cow::Owned(parts.join()) })
     }
@@ -224,13 +210,11 @@ impl<'a> Parts<'a> {
 
     /// Whether joining the parts would give `text` again: preparation borrowed everything and dropped no final dot.
     fn same_as(&self, text: &str) -> bool {
-        fn borrowed(part: &Cow<'_, str>) -> bool {
-            matches!(part, Cow::Borrowed(_))
-        }
+        let borrowed = |part: &Cow<'_, str>| matches!(part, Cow::Borrowed(_));
         self.bytes() == text.len()
             && borrowed(&self.domain)
-            && self.local.as_ref().is_none_or(borrowed)
-            && self.resource.as_ref().is_none_or(borrowed)
+            && self.local.as_ref().is_none_or(&borrowed)
+            && self.resource.as_ref().is_none_or(&borrowed)
     }
 
     fn bytes(&self) -> usize {
@@ -286,9 +270,6 @@ impl BareJid {
 
     /// This JID with a resource, which is brought into normal form.
     pub fn with_resource(&self, resource: &str) -> Result<FullJid, JidError> {
-        if resource.len() > JID_TEXT_BYTES_MAX {
-            return Err(JidError::ResourceTooLong);
-        }
         let resource = prepare::resource(resource)?;
         let mut text = String::with_capacity(self.text.len() + 1 + resource.len());
         text.push_str(&self.text);

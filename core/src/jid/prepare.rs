@@ -2,6 +2,8 @@
 //!
 //! Each function first asks whether the text is normal ASCII, one look at a table for each byte: then it is borrowed
 //! and nothing else is done. ASCII that only needs lower case never reaches the Unicode tables.
+//!
+//! A part is bounded before its preparation as well as after it: there are characters that become eighteen.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -17,7 +19,10 @@ const LABEL_BYTES_MAX: usize = 63;
 
 /// The part before the `@`.
 pub(super) fn local(text: &str) -> Result<Cow<'_, str>, JidError> {
-    if fits(text) && text.bytes().all(|byte| is(byte, IN_LOCAL)) {
+    if text.len() > JID_PART_BYTES_MAX {
+        return Err(JidError::LocalTooLong);
+    }
+    if !text.is_empty() && text.bytes().all(|byte| is(byte, IN_LOCAL)) {
         return Ok(Cow::Borrowed(text));
     }
     let prepared = if !text.is_ascii() {
@@ -41,7 +46,10 @@ pub(super) fn local(text: &str) -> Result<Cow<'_, str>, JidError> {
 
 /// The domain: a host name with the letters its labels stand for, or an address.
 pub(super) fn domain(text: &str) -> Result<Cow<'_, str>, JidError> {
-    if fits(text) && text.as_bytes().split(|&byte| byte == b'.').all(is_normal_label) {
+    if text.strip_suffix('.').unwrap_or(text).len() > JID_PART_BYTES_MAX {
+        return Err(JidError::DomainTooLong);
+    }
+    if text.as_bytes().split(|&byte| byte == b'.').all(is_normal_label) {
         return Ok(Cow::Borrowed(text));
     }
     if text.starts_with('[') {
@@ -128,7 +136,10 @@ fn check_label(label: &str) -> Result<(), JidError> {
 
 /// The part after the `/`.
 pub(super) fn resource(text: &str) -> Result<Cow<'_, str>, JidError> {
-    if fits(text) && text.bytes().all(|byte| is(byte, IN_RESOURCE)) {
+    if text.len() > JID_PART_BYTES_MAX {
+        return Err(JidError::ResourceTooLong);
+    }
+    if !text.is_empty() && text.bytes().all(|byte| is(byte, IN_RESOURCE)) {
         return Ok(Cow::Borrowed(text));
     }
     let prepared = if text.is_ascii() {
@@ -171,6 +182,10 @@ fn resourceprep(text: &str) -> Option<Cow<'_, str>> {
 /// Prepares twice and refuses text that has no normal form: two spellings of one address must end as one.
 fn stable<'a>(text: &'a str, prepare: impl for<'b> Fn(&'b str) -> Option<Cow<'b, str>>) -> Option<Cow<'a, str>> {
     let once = prepare(text)?;
+    // Refused by its length in any case; a second round over it would be work for nothing.
+    if once.len() > JID_PART_BYTES_MAX {
+        return Some(Cow::Owned(once.into_owned()));
+    }
     let is_stable = prepare(&once)? == once;
     is_stable.then(|| borrow_unchanged(text, once))
 }
@@ -178,11 +193,6 @@ fn stable<'a>(text: &'a str, prepare: impl for<'b> Fn(&'b str) -> Option<Cow<'b,
 /// Preparation may hand back an equal copy; what changed nothing is borrowed.
 fn borrow_unchanged<'a>(text: &'a str, prepared: Cow<'_, str>) -> Cow<'a, str> {
     if prepared == text { Cow::Borrowed(text) } else { Cow::Owned(prepared.into_owned()) }
-}
-
-/// Whether a part that is normal is also neither empty nor too long.
-fn fits(text: &str) -> bool {
-    (1..=JID_PART_BYTES_MAX).contains(&text.len())
 }
 
 /// Where a byte may stand in normal form.

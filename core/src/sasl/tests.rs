@@ -174,7 +174,7 @@ fn offers_what_the_connection_can_do_the_strongest_first() {
 #[test]
 fn refuses_what_it_did_not_offer() {
     let world = World::without_tls();
-    let begin = |name| start(name, Some(b"\055-92\0pw"), &world.offer(), NONCE);
+    let begin = |name| start(name, Some(b"\x0055-92\0pw"), &world.offer(), NONCE);
     assert_failure(begin("PLAIN"), SaslCondition::EncryptionRequired);
     for name in ["SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLUS", "ANONYMOUS", "plain", "", "DIGEST-MD5"] {
         assert_failure(begin(name), SaslCondition::InvalidMechanism);
@@ -185,7 +185,7 @@ fn refuses_what_it_did_not_offer() {
 fn lets_in_by_password_and_by_token_with_every_mechanism() {
     let world = World::new();
     for secret in [PASSWORD, TOKEN, "older"] {
-        assert_in(world.plain(&format!("\055-92\0{secret}")));
+        assert_in(world.plain(&format!("\x0055-92\0{secret}")));
         for mechanism in SCRAM {
             let (header, binding) = bound(mechanism);
             assert_in(world.scram(mechanism, header, binding, "55-92", secret));
@@ -197,9 +197,9 @@ fn lets_in_by_password_and_by_token_with_every_mechanism() {
 fn lets_in_a_user_who_only_has_tokens() {
     let mut world = World::new();
     world.credentials = Credentials::without_password(SALT, ROUNDS);
-    assert_in(world.plain(&format!("\055-92\0{TOKEN}")));
+    assert_in(world.plain(&format!("\x0055-92\0{TOKEN}")));
     assert_in(world.scram(Mechanism::ScramSha1, "n,,", b"", "55-92", TOKEN));
-    assert_failure(world.plain(&format!("\055-92\0{PASSWORD}")), SaslCondition::NotAuthorized);
+    assert_failure(world.plain(&format!("\x0055-92\0{PASSWORD}")), SaslCondition::NotAuthorized);
 }
 
 #[test]
@@ -208,10 +208,10 @@ fn looks_at_a_bounded_number_of_tokens() {
     let other = world.credentials.token_record("other");
     world.tokens = vec![other; credentials::TOKENS_PER_USER_MAX - 1];
     world.tokens.push(world.credentials.token_record(TOKEN));
-    assert_in(world.plain(&format!("\055-92\0{TOKEN}")));
+    assert_in(world.plain(&format!("\x0055-92\0{TOKEN}")));
     assert_in(world.scram(Mechanism::ScramSha256, "n,,", b"", "55-92", TOKEN));
     world.tokens.insert(0, other);
-    let step = world.plain(&format!("\055-92\0{TOKEN}"));
+    let step = world.plain(&format!("\x0055-92\0{TOKEN}"));
     assert_failure(step, SaslCondition::NotAuthorized);
     let step = world.scram(Mechanism::ScramSha256, "n,,", b"", "55-92", TOKEN);
     assert_failure(step, SaslCondition::NotAuthorized);
@@ -231,7 +231,7 @@ fn takes_the_bare_jid_for_a_name() {
 fn lets_nobody_act_for_somebody_else() {
     let world = World::new();
     for authzid in ["55-92@chat.example", "55-92@Chat.Example."] {
-        assert_in(world.plain(&format!("{authzid}\055-92\0{PASSWORD}")));
+        assert_in(world.plain(&format!("{authzid}\x0055-92\0{PASSWORD}")));
         let header = format!("n,a={authzid},");
         assert_in(world.scram(Mechanism::ScramSha256, &header, b"", "55-92", PASSWORD));
     }
@@ -296,7 +296,7 @@ fn asks_for_a_first_message_that_was_left_out() {
     let world = World::new();
     let (empty, next) = challenge(start("PLAIN", None, &world.offer(), NONCE));
     assert_eq!(empty, "");
-    assert_in(world.drive(next.respond(b"\055-92\0correct horse")));
+    assert_in(world.drive(next.respond(b"\x0055-92\0correct horse")));
     let (empty, next) = challenge(start("SCRAM-SHA-1", None, &world.offer(), NONCE));
     assert_eq!(empty, "");
     challenge(world.drive(next.respond(b"n,,n=55-92,r=x")));
@@ -313,23 +313,23 @@ fn refuses_broken_plain_messages() {
         "\0".into(),
         "\0\0".into(),
         "55-92".into(),
-        "\055-92".into(),
-        "\055-92\0".into(),
+        "\x0055-92".into(),
+        "\x0055-92\0".into(),
         "\0\0correct horse".into(),
-        "\055-92\0correct horse\0".into(),
-        "55-92@chat.example\055-92\0a\0b".into(),
+        "\x0055-92\0correct horse\0".into(),
+        "55-92@chat.example\x0055-92\0a\0b".into(),
         format!("\0{long_name}\0a"),
-        format!("{long_name}\055-92\0a"),
-        format!("\055-92\0{long_password}"),
+        format!("{long_name}\x0055-92\0a"),
+        format!("\x0055-92\0{long_password}"),
     ];
     for message in malformed {
         assert_failure(world.plain(&message), SaslCondition::MalformedRequest);
     }
-    let not_utf8 = start("PLAIN", Some(b"\055-92\0\xff"), &world.offer(), NONCE);
+    let not_utf8 = start("PLAIN", Some(b"\x0055-92\0\xff"), &world.offer(), NONCE);
     assert_failure(not_utf8, SaslCondition::MalformedRequest);
     // Passwords that SASLprep refuses.
     for password in ["a\u{7}b", "\u{e000}", "\u{ad}"] {
-        let step = world.plain(&format!("\055-92\0{password}"));
+        let step = world.plain(&format!("\x0055-92\0{password}"));
         assert_failure(step, SaslCondition::NotAuthorized);
     }
 }
@@ -340,9 +340,9 @@ fn prepares_passwords_before_it_compares_them() {
     let prepared = prepare_password("Ⅸ\u{ad} \u{a0}x").unwrap();
     assert_eq!(*prepared, "IX  x");
     world.credentials = Credentials::new(&prepared, SALT, ROUNDS);
-    assert_in(world.plain("\055-92\0IX  x"));
-    assert_in(world.plain("\055-92\0Ⅸ\u{a0} x"));
-    assert_failure(world.plain("\055-92\0IX x"), SaslCondition::NotAuthorized);
+    assert_in(world.plain("\x0055-92\0IX  x"));
+    assert_in(world.plain("\x0055-92\0Ⅸ\u{a0} x"));
+    assert_failure(world.plain("\x0055-92\0IX x"), SaslCondition::NotAuthorized);
 }
 
 // RFC 5802 §6
@@ -403,7 +403,7 @@ fn makes_another_nonce_of_other_random_bytes() {
 #[test]
 fn hides_secrets_from_logs() {
     let world = World::new();
-    let step = world.start(Mechanism::Plain, "\055-92\0correct horse");
+    let step = world.start(Mechanism::Plain, "\x0055-92\0correct horse");
     let shown = format!("{step:?} {:?} {:?}", world.credentials, world.tokens);
     assert!(!shown.contains("horse") && !shown.contains("55-92"), "{shown}");
 }

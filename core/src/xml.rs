@@ -12,6 +12,8 @@
 //! *Invariant:* nothing here knows what a stanza is; names and namespaces mean nothing to this module, except that
 //! `jabber:client` is what forwarded bytes take for granted.
 
+#[cfg(test)]
+mod agreement;
 mod chars;
 mod context;
 pub mod element;

@@ -1,0 +1,37 @@
+//! What must hold for any input: the bodies of the fuzz targets, as plain functions that tests can call as well.
+//!
+//! To fuzz: `RUSTC_BOOTSTRAP=1 cargo fuzz run framer`. To replay the corpora on a stable toolchain: `cargo test`.
+//!
+//! A new target is a file here with `pub fn run(data: &[u8])`, two lines in `fuzz_targets/`, its `[[bin]]`, its line in
+//! [`TARGETS`], and a folder of a few inputs in `corpus/`.
+
+pub mod element;
+pub mod framer;
+#[path = "../../core/src/xml/oracle.rs"]
+#[allow(missing_docs, reason = "documented for the crate it belongs to")]
+pub mod oracle;
+pub mod writer;
+
+// The oracle names it from its parent module, as it does in `core`.
+use proto::xml::Element;
+
+/// Every target by the name of its corpus.
+pub const TARGETS: &[(&str, fn(&[u8]))] =
+    &[("framer", framer::run), ("element", element::run), ("writer", writer::run)];
+
+/// The program of a target: libFuzzer's when fuzzing, otherwise one that replays the files it is given.
+#[macro_export]
+macro_rules! target {
+    ($run:path) => {
+        #[cfg(fuzzing)]
+        libfuzzer_sys::fuzz_target!(|data: &[u8]| $run(data));
+
+        #[cfg(not(fuzzing))]
+        fn main() -> std::io::Result<()> {
+            for path in std::env::args_os().skip(1) {
+                $run(&std::fs::read(path)?);
+            }
+            Ok(())
+        }
+    };
+}

@@ -13,3 +13,5 @@ pub mod directory;
 pub mod jobs;
 pub mod profile;
 pub mod token;
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,5 @@ pub mod session;
 pub mod users;
 
 /// Every call there is. No two have the same method and path; a test sees to it.
-pub static RESOURCES: &[&[Route]] = &[
-    session::ROUTES,
-    login::ROUTES,
-    users::ROUTES,
-    password::ROUTES,
-    account_settings::ROUTES,
-    admin::ROUTES,
-];
+pub static RESOURCES: &[&[Route]] =
+    &[session::ROUTES, login::ROUTES, users::ROUTES, password::ROUTES, account_settings::ROUTES, admin::ROUTES];

@@ -216,3 +216,160 @@ fn name(method: Method) -> &'static str {
         Method::Options => "OPTIONS",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::flow::world::World;
+
+    fn all() -> impl Iterator<Item = &'static Route> {
+        RESOURCES.iter().copied().flatten()
+    }
+
+    /// A path that has the route's pattern.
+    fn path(route: &Route) -> String {
+        let segments = route.path.iter().map(|segment| match segment {
+            Segment::Is(word) => (*word).to_owned(),
+            Segment::Id => "1".to_owned(),
+        });
+        format!("/{}", segments.collect::<Vec<_>>().join("/"))
+    }
+
+    #[test]
+    fn no_two_routes_overlap() {
+        for route in all() {
+            let path = path(route);
+            let same = all().filter(|other| other.method == route.method && ids_in(other.path, &path).is_some());
+            assert_eq!(same.count(), 1, "{} {path}", name(route.method));
+        }
+    }
+
+    #[test]
+    fn every_path_works_bare_and_with_both_suffixes() {
+        for route in all() {
+            for suffix in ["", ".json", ".xml"] {
+                let path = path(route) + suffix;
+                assert!(matches!(find(route.method, &path), Lookup::Found(..)), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn ids_are_digits_and_paths_are_whole() {
+        for path in [
+            "/users/-1",
+            "/users/1.5",
+            "/users/x",
+            "/users/",
+            "/users/1/",
+            "users",
+            "/",
+            "*",
+            "/users/99999999999999999999",
+        ] {
+            assert!(matches!(find(Method::Get, path), Lookup::Unknown), "{path}");
+        }
+        assert!(matches!(find(Method::Get, "/users/007.json"), Lookup::Found(_, ids) if ids == [7]));
+    }
+
+    #[test]
+    fn unknown_paths_and_other_methods_are_told_apart() {
+        let mut world = World::new();
+        world.get("/nothing.json", "").expect(404);
+        let reply = world.call("PUT", "/session.json", "", "").expect(405);
+        assert_eq!(reply.response.header_value("Allow"), Some("POST, GET, HEAD, DELETE"));
+        world.call("PATCH", "/users/1.json", "", "").expect(405);
+        world.call("OPTIONS", "/session.json", "", "").expect(200);
+        world.call("HEAD", "/session.json", "", "").expect(401);
+    }
+
+    /// Every route × who calls it: who may not is refused before anything else is looked at, and nobody else is.
+    #[test]
+    fn each_route_lets_in_whom_it_should() {
+        for route in all() {
+            let mut world = World::new();
+            world.create_app("second");
+            world.sign_up(1, "somebody");
+            world.sign_up(2, "stranger");
+            let old = world.user_token(1, "somebody");
+            world.pass(Duration::from_secs(2 * 3600 + 61));
+            let app_token = world.app_token(1);
+            let user_token = world.user_token(1, "somebody");
+            // The right random bits under another app's number.
+            let forged = format!("00000001{}", &world.app_token(2)[8..]);
+            let method = name(route.method).split(',').next().expect("a word");
+            let path = path(route);
+            let refused = |code: u16, body: &str| {
+                let texts = ["Token is required", "session does not exist", "Need user", "operator's token"];
+                texts.iter().find(|text| body.contains(**text)).map(|text| (code, *text))
+            };
+            let mut by = |token: &str| {
+                let reply = world.call(method, &path, token, "");
+                let dated = reply.response.header_value("QB-Token-ExpirationDate").is_some();
+                (refused(reply.code, &reply.text), dated)
+            };
+            let no_session = Some((401, "session does not exist"));
+            match route.need {
+                Need::Nothing => {
+                    for token in ["", &app_token, &forged, &old, "junk"] {
+                        assert_eq!(by(token).0, None, "{method} {path}");
+                    }
+                }
+                Need::Admin => {
+                    for token in ["", &app_token, &user_token] {
+                        assert_eq!(by(token).0, Some((401, "operator's token")), "{method} {path}");
+                    }
+                }
+                Need::Token | Need::User => {
+                    assert_eq!(by(""), (Some((401, "Token is required")), false), "{method} {path}");
+                    for token in ["junk", &forged, &old, &"0".repeat(40)] {
+                        assert_eq!(by(token), (no_session, false), "{method} {path}");
+                    }
+                    let app_alone = if route.need == Need::User { Some((422, "Need user")) } else { None };
+                    assert_eq!(by(&app_token), (app_alone, true), "{method} {path}");
+                    assert_eq!(by(&user_token), (None, true), "{method} {path}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_app_sees_only_that_app() {
+        let mut world = World::new();
+        world.create_app("second");
+        let user = world.sign_up(1, "somebody");
+        let stranger = world.app_token(2);
+        world.get(&format!("/users/{user}.json"), &stranger).expect(404);
+        world.get("/users/by_login.json?login=somebody", &stranger).expect(404);
+        assert_eq!(world.get("/users.json", &stranger).expect(200).at("/total_entries"), 0);
+    }
+
+    #[test]
+    fn a_session_lives_two_hours_after_the_last_call() {
+        let mut world = World::new();
+        let user = world.sign_up(1, "somebody");
+        let token = world.user_token(1, "somebody");
+        for _ in 0..5 {
+            world.pass(Duration::from_secs(2 * 3600));
+            let reply = world.get("/session.json", &token).expect(200);
+            let expires = world.now.after(Duration::from_secs(2 * 3600)).header();
+            assert_eq!(reply.response.header_value("QB-Token-ExpirationDate"), Some(expires.as_str()));
+            assert!(world.logs_in(1, user, &token));
+        }
+        world.pass(Duration::from_secs(2 * 3600 + 60));
+        world.get("/session.json", &token).expect(401);
+        assert!(!world.logs_in(1, user, &token));
+        assert!(world.logs_in(1, user, "password-somebody"));
+    }
+
+    #[test]
+    fn the_token_may_be_a_parameter() {
+        let mut world = World::new();
+        let token = world.app_token(1);
+        world.get(&format!("/session.json?token={token}"), "").expect(200);
+        world.call("GET", "/session.json", "", &format!("token={token}")).expect(200);
+        world.get("/session.json?token=%00", "").expect(401);
+    }
+}

@@ -281,7 +281,13 @@ fn revise(row: &mut AccountRow, card: Card, secret: Option<(u64, Credentials)>) 
     }
 }
 
-fn add_token(id: AccountId, mut tokens: Vec<TokenRow>, record: TokenRecord, expires_at: Timestamp, turn: &mut Turn<'_>) {
+fn add_token(
+    id: AccountId,
+    mut tokens: Vec<TokenRow>,
+    record: TokenRecord,
+    expires_at: Timestamp,
+    turn: &mut Turn<'_>,
+) {
     let now = turn.now.stamp;
     tokens.retain(|token| !token.record.digest().matches(record.digest()));
     let (mut live, expired): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|token| token.expires_at > now);

@@ -154,7 +154,9 @@ impl Name {
             // Character by character: what a letter folds to must not depend on its neighbours (the final sigma).
             NameKind::Login | NameKind::Email => text.trim().chars().flat_map(char::to_lowercase).collect(),
             NameKind::Phone => text.chars().filter(char::is_ascii_digit).collect(),
-            NameKind::External | NameKind::Facebook | NameKind::Twitter | NameKind::TwitterDigits => text.trim().to_owned(),
+            NameKind::External | NameKind::Facebook | NameKind::Twitter | NameKind::TwitterDigits => {
+                text.trim().to_owned()
+            }
         };
         (!text.is_empty()).then_some(Name { kind, text })
     }
@@ -241,6 +243,8 @@ mod tests {
     #[test]
     fn private_fields_do_not_show_in_debug_output() {
         let fields = Fields { email: Some("bob@example.com".to_owned()), ..Fields::default() };
-        assert!(!format!("{fields:?} {:?} {:?}", fields.names(), Field::Email(fields.email.clone())).contains("example"));
+        assert!(
+            !format!("{fields:?} {:?} {:?}", fields.names(), Field::Email(fields.email.clone())).contains("example")
+        );
     }
 }

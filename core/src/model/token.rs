@@ -103,7 +103,15 @@ mod tests {
     #[test]
     fn only_forty_lower_case_digits_are_a_token() {
         let good = "0000005ca0a1a2a3a4a5a6a7a8a9aaabacadaeaf";
-        for bad in ["", "0", &good[1..], &good.to_uppercase(), &format!("{good}0"), &good.replace('5', "\0"), &good.replace('5', "g")] {
+        for bad in [
+            "",
+            "0",
+            &good[1..],
+            &good.to_uppercase(),
+            &format!("{good}0"),
+            &good.replace('5', "\0"),
+            &good.replace('5', "g"),
+        ] {
             assert!(Token::parse(bad).is_none(), "{bad:?}");
         }
     }

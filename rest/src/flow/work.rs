@@ -61,9 +61,7 @@ impl Work {
                 credentials.verify_password(&password).then(|| credentials.token_record(token.as_str())),
             ),
             Work::Change { old, new, credentials } => Worked::Changed(
-                credentials
-                    .verify_password(&old)
-                    .then(|| Credentials::new(&new, *credentials.salt(), ITERATIONS)),
+                credentials.verify_password(&old).then(|| Credentials::new(&new, *credentials.salt(), ITERATIONS)),
             ),
         }
     }

@@ -1,0 +1,451 @@
+//! A server without sockets for tests of the API: rows in a map, real directories and accounts, a clock that the test moves.
+//!
+//! Owners are reloaded from their rows for every command, so nothing that matters can hide in their memory. A world can be
+//! told to crash at its n-th commit: everything after it is lost, and [`World::restart`] repeats the jobs that are left.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proto::command::{Answer, Command};
+use proto::effect::{Effect, Effects, JobRef, Note, Random, Site, Turn};
+use proto::jid::user::{AppId, UserId};
+use proto::limits::Limits;
+use proto::model::account::{self, LoginFacts, RecordCommand};
+use proto::model::directory::{self, AppKeys, AppRecord, Directory, SERVER};
+use proto::model::jobs::{self, JOBS};
+use proto::model::profile::Field;
+use proto::owner::{AccountId, Owner};
+use proto::row::{Batch, Change, Found, Key, Read, Reads, Rows};
+use proto::sasl::credentials::{Credentials, ITERATIONS};
+use proto::time::{Instant, Now, Timestamp};
+use serde_json::Value;
+
+use super::{Mail, Moment, Step};
+use crate::http::{Connection, Request, Response, Step as HttpStep};
+use crate::route;
+use crate::settings::{AdminToken, Settings};
+
+pub(crate) const ADMIN_TOKEN: &str = "operator";
+
+type RowKey = (&'static str, Vec<u8>);
+
+/// See the module.
+pub(crate) struct World {
+    rows: BTreeMap<RowKey, Bytes>,
+    pub(crate) now: Timestamp,
+    random: Sequence,
+    site: Site,
+    settings: Settings,
+    pub(crate) mails: Vec<Mail>,
+    sent: VecDeque<(Owner, Note)>,
+    /// Commits until the crash.
+    commits_left: Option<usize>,
+    /// Whether the crash happened; the world stands still until it restarts.
+    pub(crate) crashed: bool,
+    /// Steps of PBKDF2 work that were run, which tells how many passwords were looked at.
+    pub(crate) computed: usize,
+}
+
+/// Bytes that never repeat in one test.
+struct Sequence(u64);
+
+impl Random for Sequence {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            // SplitMix64: well spread, and the same in every run.
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut x = self.0;
+            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            chunk.copy_from_slice(&(x ^ (x >> 31)).to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// An answer, read.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) code: u16,
+    pub(crate) text: String,
+    pub(crate) response: Response,
+}
+
+impl Reply {
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The value at a JSON pointer.
+    pub(crate) fn at(&self, pointer: &str) -> Value {
+        self.json().pointer(pointer).unwrap_or_else(|| panic!("no {pointer} in {}", self.text)).clone()
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, code: u16) -> Reply {
+        assert_eq!(self.code, code, "{}", self.text);
+        self
+    }
+}
+
+impl World {
+    /// A world with one app, number 1.
+    pub(crate) fn new() -> World {
+        let mut world = World {
+            rows: BTreeMap::new(),
+            now: Timestamp::from_secs(1_458_750_000),
+            random: Sequence(1),
+            site: Site {
+                domain: Arc::from("chat.example.com"),
+                muc_domain: Arc::from("muc.chat.example.com"),
+                limits: Limits::default(),
+                software: "rookery",
+                version: "0.1.0",
+            },
+            settings: Settings {
+                api_endpoint: "https://api.example.com:8443".to_owned(),
+                chat_endpoint: "chat.example.com".to_owned(),
+                turnserver_endpoint: "turn.example.com".to_owned(),
+                s3_bucket_name: "files".to_owned(),
+                admin_token: AdminToken::new(ADMIN_TOKEN.to_owned()),
+            },
+            mails: Vec::new(),
+            sent: VecDeque::new(),
+            commits_left: None,
+            crashed: false,
+            computed: 0,
+        };
+        world.create_app("first");
+        world
+    }
+
+    pub(crate) fn create_app(&mut self, name: &str) -> AppRecord {
+        let keys = AppKeys::draw(&mut self.random);
+        let command = directory::Command::CreateApp { name: name.to_owned(), keys };
+        match self.ask(Owner::App(SERVER), command.into()) {
+            Some(Answer::Directory(directory::Answer::App(app))) => app,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn app(&mut self, id: u32) -> AppRecord {
+        let row = self.read(&directory::apps::read(AppId(id))).row().expect("the app is there");
+        AppRecord::read(&row).expect("as it was written")
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+    }
+
+    /// Sends a request and runs it to its answer. `None` when the world crashed on the way.
+    pub(crate) fn try_call(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Option<Reply> {
+        let request = request(method, target, headers, body);
+        let step = self.step(|moment| route::start(request, moment));
+        let response = self.run(step)?;
+        self.settle();
+        let text = String::from_utf8(response.body().to_vec()).expect("answers are text");
+        Some(Reply { code: response.status().code(), text, response })
+    }
+
+    pub(crate) fn call(&mut self, method: &str, target: &str, token: &str, body: &str) -> Reply {
+        let json = if body.starts_with('{') { "application/json" } else { "application/x-www-form-urlencoded" };
+        let mut headers = vec![("Content-Type", json)];
+        if !token.is_empty() {
+            headers.push(("QB-Token", token));
+        }
+        self.try_call(method, target, &headers, body).expect("no crash was asked for")
+    }
+
+    pub(crate) fn get(&mut self, target: &str, token: &str) -> Reply {
+        self.call("GET", target, token, "")
+    }
+
+    /// The body of a request for a session: `extra` are further fields, as `name=value` without encoding.
+    pub(crate) fn signed(&mut self, app: u32, extra: &[&str]) -> String {
+        let app = self.app(app);
+        let nonce = (self.random.0 >> 7) as i64;
+        self.random.0 = self.random.0.wrapping_add(0x1_0001);
+        self.signed_with(&app, nonce, self.now.secs() as i64, extra)
+    }
+
+    pub(crate) fn signed_with(&self, app: &AppRecord, nonce: i64, timestamp: i64, extra: &[&str]) -> String {
+        use aws_lc_rs::hmac;
+        let mut pairs = vec![
+            format!("application_id={}", app.id),
+            format!("auth_key={}", app.keys.auth_key),
+            format!("nonce={nonce}"),
+            format!("timestamp={timestamp}"),
+        ];
+        pairs.extend(extra.iter().map(|pair| (*pair).to_owned()));
+        pairs.sort();
+        let text = pairs.join("&");
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, app.keys.auth_secret.as_bytes());
+        let tag = hmac::sign(&key, text.as_bytes());
+        let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        pairs.push(format!("signature={hex}"));
+        pairs.join("&").replace('@', "%40").replace(' ', "%20")
+    }
+
+    /// The token of a new application session.
+    pub(crate) fn app_token(&mut self, app: u32) -> String {
+        let body = self.signed(app, &[]);
+        token_of(&self.call("POST", "/session.json", "", &body).expect(201))
+    }
+
+    /// Signs a user up whose password is `password-LOGIN`, and gives the number.
+    pub(crate) fn sign_up(&mut self, app: u32, login: &str) -> u64 {
+        let token = self.app_token(app);
+        let body = format!("user[login]={login}&user[password]=password-{login}");
+        let reply = self.call("POST", "/users.json", &token, &body).expect(201);
+        reply.at("/user/id").as_u64().expect("a number")
+    }
+
+    /// The token of a new session of a user made by [`World::sign_up`].
+    pub(crate) fn user_token(&mut self, app: u32, login: &str) -> String {
+        self.token_with(app, login, &format!("password-{login}"))
+    }
+
+    /// The token of a new session of a user of app 1, by login and password.
+    pub(crate) fn user_of(&mut self, login: &str, password: &str) -> String {
+        self.token_with(1, login, password)
+    }
+
+    fn token_with(&mut self, app: u32, login: &str, password: &str) -> String {
+        let extra = [format!("user[login]={login}"), format!("user[password]={password}")];
+        let body = self.signed(app, &extra.each_ref().map(String::as_str));
+        token_of(&self.call("POST", "/session.json", "", &body).expect(201))
+    }
+
+    /// Makes many users at once, without the hashing: numbers from 1, in an app that has none.
+    pub(crate) fn add_members(&mut self, app: u32, count: u64) {
+        let credentials = Credentials::without_password([0; 16], ITERATIONS);
+        for number in 1..=count {
+            let fields = vec![Field::Login(Some(format!("user{number}")))];
+            let command = directory::Command::Register { fields, credentials: credentials.clone() };
+            self.ask(Owner::App(AppId(app)), command.into());
+        }
+        self.settle();
+    }
+
+    /// The command by which the directory once told the account of its user.
+    pub(crate) fn create_command(&mut self, app: u32, user: u64) -> RecordCommand {
+        let id = AccountId { app: AppId(app), user: UserId(user) };
+        let row = account::load(&mut self.read(&account::load_reads(id))).expect("as it was written").expect("a user");
+        RecordCommand::Create { card: row.card, credentials: row.credentials }
+    }
+
+    /// Has an account apply a command out of the blue.
+    pub(crate) fn deliver(&mut self, app: u32, user: u64, command: RecordCommand) {
+        let id = AccountId { app: AppId(app), user: UserId(user) };
+        self.ask(Owner::Account(id), command.into());
+        self.settle();
+    }
+
+    /// Whether a password or token logs the user in over XMPP.
+    pub(crate) fn logs_in(&mut self, app: u32, user: u64, secret: &str) -> bool {
+        let Some(facts) = self.login_facts(app, user) else { return false };
+        let digest = proto::sasl::credentials::TokenDigest::of(secret);
+        let as_token = facts.tokens.iter().any(|token| token.digest().matches(&digest));
+        as_token || facts.credentials.verify_password(secret)
+    }
+
+    pub(crate) fn login_facts(&mut self, app: u32, user: u64) -> Option<LoginFacts> {
+        let id = AccountId { app: AppId(app), user: UserId(user) };
+        let rows = self.read(&account::login_reads(id));
+        account::login_facts(self.now, rows).expect("as it was written")
+    }
+
+    /// Whether these bytes stand in any row or key.
+    pub(crate) fn has_stored(&self, bytes: &[u8]) -> bool {
+        let within = |whole: &[u8]| whole.windows(bytes.len()).any(|window| window == bytes);
+        self.rows.iter().any(|((_, key), row)| within(key) || within(row))
+    }
+
+    pub(crate) fn rows_of(&self, table: &str) -> usize {
+        self.rows.keys().filter(|(name, _)| *name == table).count()
+    }
+
+    /// Lets the n-th commit from now be the last that happens.
+    pub(crate) fn crash_after(&mut self, commits: usize) {
+        self.commits_left = Some(commits);
+    }
+
+    /// Starts again from the rows: jobs that were not confirmed go out once more.
+    pub(crate) fn restart(&mut self) {
+        self.commits_left = None;
+        self.crashed = false;
+        self.sent.clear();
+        let kept: Vec<Bytes> =
+            self.rows.iter().filter(|((table, _), _)| *table == JOBS.name()).map(|(_, row)| row.clone()).collect();
+        for row in kept {
+            let job = jobs::read(&row).expect("as it was written");
+            let reference = Some(JobRef { from: job.from, id: job.id });
+            self.sent.push_back((job.to, Note::Command { command: job.command, reply: None, job: reference }));
+        }
+        self.settle();
+    }
+
+    fn step(&mut self, next: impl FnOnce(&mut Moment<'_>) -> Step) -> Step {
+        let mut moment = Moment {
+            now: Now { instant: Instant::START, stamp: self.now },
+            site: &self.site,
+            settings: &self.settings,
+            random: &mut self.random,
+        };
+        next(&mut moment)
+    }
+
+    fn run(&mut self, mut step: Step) -> Option<Response> {
+        loop {
+            step = match step {
+                Step::Done(response) => return (!self.crashed).then_some(response),
+                Step::Broken(unreadable) => panic!("{unreadable}"),
+                Step::Read(reads, then) => {
+                    let rows = self.read(&reads);
+                    self.step(|moment| then(rows, moment))
+                }
+                Step::Ask(owner, command, then) => {
+                    let answer = self.ask(owner, command)?;
+                    self.step(|moment| then(answer, moment))
+                }
+                Step::Tell(owner, command, next) => {
+                    self.sent.push_back((owner, Note::Command { command, reply: None, job: None }));
+                    *next
+                }
+                Step::Compute(work, then) => {
+                    self.computed += 1;
+                    let worked = work.run();
+                    self.step(|moment| then(worked, moment))
+                }
+                Step::Mail(mail, next) => {
+                    self.mails.push(mail);
+                    *next
+                }
+            };
+        }
+    }
+
+    /// Carries out what owners have sent one another.
+    fn settle(&mut self) {
+        while let Some((owner, note)) = self.sent.pop_front() {
+            let Note::Command { command, job, .. } = note else { panic!("only commands are sent here") };
+            if self.ask(owner, command).is_none() {
+                return;
+            }
+            if let Some(job) = job {
+                let mut batch = Batch::default();
+                jobs::forget(&mut batch, &job.from, job.id);
+                self.commit(batch);
+            }
+        }
+    }
+
+    /// Has an owner apply a command; `None` when the world crashed before the answer.
+    fn ask(&mut self, owner: Owner, command: Command) -> Option<Answer> {
+        if self.crashed {
+            return None;
+        }
+        let mut out = Effects::new();
+        let answer = match (owner, command) {
+            (Owner::App(app), Command::Directory(command)) => {
+                let mut state =
+                    Directory::load(app, self.read(&directory::load_reads(app))).expect("as it was written");
+                let mut rows = self.read(&directory::plan(app, &command));
+                let answer = self.turn(&mut out, |turn| state.apply(turn, command, &mut rows));
+                Answer::Directory(answer.expect("as it was written"))
+            }
+            (Owner::Account(id), Command::Account(account::Command::Record(command))) => {
+                let mut row = account::load(&mut self.read(&account::load_reads(id))).expect("as it was written");
+                let mut rows = self.read(&account::plan(id, &command));
+                let answer = self.turn(&mut out, |turn| account::apply(id, command, &mut rows, &mut row, turn));
+                Answer::Account(answer.expect("as it was written"))
+            }
+            other => panic!("{other:?} is for nobody"),
+        };
+        for effect in out.drain() {
+            match effect {
+                Effect::Write(batch) | Effect::WriteBehind(batch) => self.commit(batch),
+                Effect::Send(to, note) if !self.crashed => self.sent.push_back((to, note)),
+                Effect::Send(..) => {}
+                other => panic!("{other:?} is not for the API"),
+            }
+        }
+        (!self.crashed).then_some(answer)
+    }
+
+    fn turn<T>(&mut self, out: &mut Effects, apply: impl FnOnce(&mut Turn<'_>) -> T) -> T {
+        let now = Now { instant: Instant::START, stamp: self.now };
+        apply(&mut Turn { now, site: &self.site, random: &mut self.random, out })
+    }
+
+    fn commit(&mut self, batch: Batch) {
+        if self.crashed {
+            return;
+        }
+        match &mut self.commits_left {
+            Some(0) => {
+                self.crashed = true;
+                return;
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        for change in batch.0 {
+            match change {
+                Change::Put(table, key, value) => {
+                    self.rows.insert((table.name(), key.as_slice().to_vec()), value);
+                }
+                Change::Delete(table, key) => {
+                    self.rows.remove(&(table.name(), key.as_slice().to_vec()));
+                }
+                Change::DeleteRange(table, range) => {
+                    let (start, end) = (range.start.as_slice(), range.end.as_slice());
+                    self.rows.retain(|(name, key), _| {
+                        *name != table.name() || key.as_slice() < start || key.as_slice() >= end
+                    });
+                }
+            }
+        }
+    }
+
+    fn read(&self, reads: &Reads) -> Rows {
+        let found = reads.0.iter().map(|read| match read {
+            Read::Get(table, key) => Found::Row(self.rows.get(&(table.name(), key.as_slice().to_vec())).cloned()),
+            Read::Scan { table, range, limit, backwards } => {
+                let start = (table.name(), range.start.as_slice().to_vec());
+                let end = (table.name(), range.end.as_slice().to_vec());
+                let rows = self.rows.range((Bound::Included(start), Bound::Excluded(end)));
+                let rows = rows.map(|((_, key), row)| (Key::from_bytes(key), row.clone()));
+                Found::Page(if *backwards { rows.rev().take(*limit).collect() } else { rows.take(*limit).collect() })
+            }
+        });
+        Rows::new(found.collect())
+    }
+}
+
+pub(crate) fn token_of(reply: &Reply) -> String {
+    reply.at("/session/token").as_str().expect("a text").to_owned()
+}
+
+fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Request {
+    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: api.example.com\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    let mut connection = Connection::new(Instant::START);
+    let mut out = Vec::new();
+    match connection.feed(Instant::START, text.as_bytes(), &Limits::default(), &mut out) {
+        HttpStep::Request(request) => *request,
+        other => panic!("{other:?}: {}", String::from_utf8_lossy(&out)),
+    }
+}

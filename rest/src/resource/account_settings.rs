@@ -38,3 +38,23 @@ fn show(call: Call, _: &mut Moment<'_>) -> Flow {
         done(Response::json(Status::Ok, &body))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::flow::world::World;
+
+    #[test]
+    fn the_account_key_leads_to_the_endpoints() {
+        let mut world = World::new();
+        let key = world.create_app("second").keys.account_key;
+        let mut ask =
+            |headers: &[(&str, &str)]| world.try_call("GET", "/account_settings.json", headers, "").expect("an answer");
+        let want = json!({"account_id": 2, "api_endpoint": "https://api.example.com:8443", "chat_endpoint": "chat.example.com",
+            "turnserver_endpoint": "turn.example.com", "s3_bucket_name": "files"});
+        assert_eq!(ask(&[("QB-Account-Key", &key)]).expect(200).json(), want);
+        ask(&[("QB-Account-Key", "unknown")]).expect(422);
+        ask(&[]).expect(401);
+    }
+}

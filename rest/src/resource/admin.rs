@@ -102,3 +102,44 @@ fn create_user(call: Call, _: &mut Moment<'_>) -> Flow {
         users::create_in(app, &call.params, moment)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::world::{ADMIN_TOKEN, Reply, World};
+
+    fn admin(world: &mut World, method: &str, target: &str, body: &str) -> Reply {
+        let bearer = format!("Bearer {ADMIN_TOKEN}");
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        world.try_call(method, target, &headers, body).expect("an answer")
+    }
+
+    #[test]
+    fn the_operator_makes_apps_and_users() {
+        let mut world = World::new();
+        let made = admin(&mut world, "POST", "/admin/apps", r#"{"name":"shop"}"#).expect(201);
+        assert_eq!(made.at("/app/id"), 2);
+        let listed = admin(&mut world, "GET", "/admin/apps", "").expect(200);
+        assert_eq!(listed.at("/items/1"), made.json());
+        assert_eq!(listed.at("/items/0/app/name"), "first");
+        let body = r#"{"user":{"login":"bob","password":"password-bob"}}"#;
+        assert_eq!(admin(&mut world, "POST", "/admin/apps/2/users", body).expect(201).at("/user/id"), 1);
+        assert_eq!(
+            admin(&mut world, "POST", "/admin/apps/2/users", body).expect(422).at("/errors/login/0"),
+            "has already been taken"
+        );
+        world.user_token(2, "bob");
+        admin(&mut world, "POST", "/admin/apps/9/users", body).expect(404);
+        admin(&mut world, "POST", "/admin/apps/0/users", body).expect(404);
+        admin(&mut world, "POST", "/admin/apps", r#"{"name":" "}"#).expect(422);
+        admin(&mut world, "POST", "/admin/apps", &format!(r#"{{"name":"{}"}}"#, "x".repeat(101))).expect(422);
+    }
+
+    #[test]
+    fn nobody_else_gets_in() {
+        let mut world = World::new();
+        for value in ["", "Bearer", "Bearer ", "Bearer operato", "Bearer operatorx", "Basic operator", "operator"] {
+            let reply = world.try_call("GET", "/admin/apps", &[("Authorization", value)], "").expect("an answer");
+            reply.expect(401);
+        }
+    }
+}

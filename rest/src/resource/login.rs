@@ -137,3 +137,122 @@ fn log_out(call: Call, moment: &mut Moment<'_>) -> Flow {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::world::World;
+
+    #[test]
+    fn login_upgrades_the_session_and_logout_downgrades_it() {
+        let mut world = World::new();
+        let user = world.sign_up(1, "bob");
+        let token = world.app_token(1);
+        let reply = world.call("POST", "/login.json", &token, "login=bob&password=password-bob").expect(202);
+        assert_eq!(reply.at("/user/id"), user);
+        assert!(!reply.at("/user/last_request_at").is_null());
+        assert_eq!(world.get("/session.json", &token).at("/session/user_id"), user);
+        assert!(world.logs_in(1, user, &token));
+
+        let reply = world.call("DELETE", "/login.json", &token, "").expect(200);
+        assert_eq!(reply.text, "");
+        assert_eq!(world.get("/session.json", &token).expect(200).at("/session/user_id"), 0);
+        assert!(!world.logs_in(1, user, &token));
+        world.call("DELETE", "/login.json", &token, "").expect(422);
+    }
+
+    #[test]
+    fn every_form_of_login_that_clients_send_works() {
+        let mut world = World::new();
+        let app = world.app_token(1);
+        world
+            .call(
+                "POST",
+                "/users.json",
+                &app,
+                "user[login]=eve&user[email]=Eve%40example.com&user[password]=password-eve",
+            )
+            .expect(201);
+        let forms = [
+            "login=eve&password=password-eve",
+            "email=eve%40example.com&password=password-eve",
+            "user[login]=EVE&user[password]=password-eve",
+            "user[email]=EVE%40EXAMPLE.COM&user[password]=password-eve",
+            r#"{"login":"eve","password":"password-eve"}"#,
+            r#"{"user":{"email":"eve@example.com","password":"password-eve"}}"#,
+            // quickblox-server.md §15.1: the UI kit sends a whole record.
+            "id=0&user_tags=null&custom_data=null&created_at=&login=eve&email=&password=password-eve",
+        ];
+        for form in forms {
+            let token = world.app_token(1);
+            world.call("POST", "/login.json", &token, form).expect(202);
+        }
+    }
+
+    #[test]
+    fn a_wrong_login_is_unauthorized_and_changes_nothing() {
+        let mut world = World::new();
+        let user = world.sign_up(1, "bob");
+        let token = world.app_token(1);
+        for form in [
+            "login=bob&password=wrong-password",
+            "login=nobody&password=password-bob",
+            "login=bob",
+            "password=x",
+            "",
+            "login=bob&password=a%00b",
+        ] {
+            let reply = world.call("POST", "/login.json", &token, form).expect(401);
+            assert_eq!(reply.text, r#"{"errors":["Unauthorized"]}"#, "{form}");
+        }
+        world.call("POST", "/login.json", &token, "provider=facebook&keys[token]=x").expect(422);
+        assert_eq!(world.get("/session.json", &token).at("/session/user_id"), 0);
+        assert!(!world.logs_in(1, user, &token));
+        let kept = world.user_token(1, "bob");
+        world.call("POST", "/login.json", &kept, "login=bob&password=wrong-password").expect(401);
+        assert!(world.logs_in(1, user, &kept), "a failed attempt does not log the user out");
+    }
+
+    #[test]
+    fn a_session_that_changes_hands_is_the_new_users_alone() {
+        let mut world = World::new();
+        let (bob, eve) = (world.sign_up(1, "bob"), world.sign_up(1, "eve"));
+        let token = world.user_token(1, "bob");
+        world.call("POST", "/login.json", &token, "login=eve&password=password-eve").expect(202);
+        assert!(!world.logs_in(1, bob, &token));
+        assert!(world.logs_in(1, eve, &token));
+        world.call("POST", "/login.json", &token, "login=eve&password=password-eve").expect(202);
+        assert!(world.logs_in(1, eve, &token));
+    }
+
+    /// Whatever the crash leaves: who was answered is right, and who was not can ask again.
+    #[test]
+    fn a_crash_at_any_commit_of_a_login_or_logout_leaves_a_usable_session() {
+        for commits in 0..4 {
+            let mut world = World::new();
+            let user = world.sign_up(1, "bob");
+            let token = world.app_token(1);
+            let headers = [("QB-Token", token.as_str())];
+            world.crash_after(commits);
+            let answered =
+                world.try_call("POST", "/login.json?login=bob&password=password-bob", &headers, "").is_some();
+            world.restart();
+            let owner = world.get("/session.json", &token).expect(200).at("/session/user_id");
+            assert!(!answered || (owner == user && world.logs_in(1, user, &token)), "{commits}");
+            assert!(
+                owner == 0 || world.logs_in(1, user, &token),
+                "{commits}: the session is the user's, so it is a password"
+            );
+            world.call("POST", "/login.json", &token, "login=bob&password=password-bob").expect(202);
+
+            world.crash_after(commits);
+            let answered = world.try_call("DELETE", "/login.json", &headers, "").is_some();
+            world.restart();
+            assert!(!answered || !world.logs_in(1, user, &token), "{commits}");
+            if !answered {
+                world.call("DELETE", "/login.json", &token, "");
+            }
+            assert_eq!(world.get("/session.json", &token).expect(200).at("/session/user_id"), 0);
+            assert!(!world.logs_in(1, user, &token), "{commits}");
+        }
+    }
+}

@@ -189,3 +189,92 @@ fn page(status: Status, body: &str) -> Response {
         .header("X-Content-Type-Options", "nosniff")
         .header("Content-Security-Policy", "default-src 'none'; form-action 'self'; frame-ancestors 'none'")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::flow::world::World;
+
+    const ASK: &str = "/users/password/reset.json?email=bob%40example.com";
+
+    fn world_with_bob() -> (World, u64, String) {
+        let mut world = World::new();
+        let token = world.app_token(1);
+        let body = "user[email]=Bob%40Example.com&user[password]=password-bob";
+        let user = world.call("POST", "/users.json", &token, body).expect(201).at("/user/id");
+        (world, user.as_u64().expect("a number"), token)
+    }
+
+    /// The path of the link in the last mail.
+    fn link(world: &World) -> String {
+        let mail = world.mails.last().expect("a mail");
+        assert_eq!(mail.to, "Bob@Example.com");
+        let line = mail.text.lines().find(|line| line.starts_with("https://api.example.com:8443/")).expect("a link");
+        line.trim_start_matches("https://api.example.com:8443").to_owned()
+    }
+
+    fn submit(world: &mut World, link: &str, password: &str) -> u16 {
+        let code = link.split_once("code=").expect("a code").1;
+        world.call("POST", "/users/password/new", "", &format!("code={code}&password={password}")).code
+    }
+
+    #[test]
+    fn a_mailed_link_sets_a_new_password_once() {
+        let (mut world, user, token) = world_with_bob();
+        assert_eq!(world.get(ASK, &token).expect(200).text, "");
+        let link = link(&world);
+        let page = world.get(&link, "").expect(200);
+        assert!(page.text.contains("<form method=\"post\""));
+        assert_eq!(page.response.header_value("Referrer-Policy"), Some("no-referrer"));
+        assert_eq!(submit(&mut world, &link, "short"), 422);
+        assert_eq!(submit(&mut world, &link, "password-new"), 200);
+        assert!(world.logs_in(1, user, "password-new") && !world.logs_in(1, user, "password-bob"));
+        assert_eq!(submit(&mut world, &link, "password-other"), 404);
+        assert!(world.logs_in(1, user, "password-new"));
+        let code = link.split_once("code=").expect("a code").1;
+        assert!(!world.has_stored(code.as_bytes()));
+    }
+
+    #[test]
+    fn a_code_ends_after_an_hour_or_with_the_next_one() {
+        let (mut world, user, token) = world_with_bob();
+        world.get(ASK, &token).expect(200);
+        let first = link(&world);
+        world.pass(Duration::from_secs(3600));
+        assert_eq!(submit(&mut world, &first, "password-new"), 404);
+        world.get(ASK, &token).expect(200);
+        let second = link(&world);
+        world.pass(Duration::from_secs(60));
+        world.get(ASK, &token).expect(200);
+        assert_eq!(submit(&mut world, &second, "password-new"), 404);
+        assert!(world.logs_in(1, user, "password-bob"));
+        let third = link(&world);
+        assert_eq!(submit(&mut world, &third, "password-new"), 200);
+    }
+
+    #[test]
+    fn nobody_gets_two_mails_in_a_minute() {
+        let (mut world, _, token) = world_with_bob();
+        for _ in 0..5 {
+            world.get(ASK, &token).expect(200);
+        }
+        assert_eq!(world.mails.len(), 1);
+    }
+
+    #[test]
+    fn unknown_addresses_and_bad_codes_are_refused() {
+        let (mut world, user, token) = world_with_bob();
+        world.get("/users/password/reset.json?email=x%40example.com", &token).expect(404);
+        world.get("/password/reset.json?email=x%40example.com", &token).expect(404);
+        world.get("/users/password/reset.json", &token).expect(422);
+        let computed = world.computed;
+        for code in ["", "0", &"0".repeat(56), &"g".repeat(56), "%22%3E%3Cscript%3E"] {
+            let reply = world.get(&format!("/users/password/new?code={code}"), "");
+            assert!(!reply.text.contains("<script"));
+            assert_eq!(submit(&mut world, &format!("?code={code}"), "password-new"), 404);
+        }
+        assert_eq!(world.computed, computed, "nobody without a code makes the server hash");
+        assert!(world.logs_in(1, user, "password-bob"));
+    }
+}

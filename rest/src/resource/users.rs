@@ -20,6 +20,8 @@ use crate::route::{Call, Need, Route, Segment};
 mod fields;
 mod filter;
 mod list;
+#[cfg(test)]
+mod tests;
 
 pub(super) use fields::{Draft, check_password};
 
@@ -162,7 +164,10 @@ fn user_or_refusal(answer: directory::Answer) -> Result<Profile, Halt> {
 pub(super) fn problem_of(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::Taken(kinds) => Problem::Field(
-            kinds.into_iter().map(|kind| (Text::from(field_of(kind)), vec![Text::from("has already been taken")])).collect(),
+            kinds
+                .into_iter()
+                .map(|kind| (Text::from(field_of(kind)), vec![Text::from("has already been taken")]))
+                .collect(),
         ),
         Refusal::Nameless => fields::nameless(),
         Refusal::NoUser => Problem::user_not_found(),
@@ -283,9 +288,7 @@ fn remove_if_own(id: AccountId, user: UserId) -> Flow {
     read(account::digest_reads(id), move |rows, _| {
         let command = Command::Remove { user, sessions: account::digests(rows.page())? };
         ask_directory(id.app, command, move |answer, _| match answer {
-            directory::Answer::Done => {
-                ask_account(id, RecordCommand::Delete, |_, _| done(Response::empty(Status::Ok)))
-            }
+            directory::Answer::Done => ask_account(id, RecordCommand::Delete, |_, _| done(Response::empty(Status::Ok))),
             directory::Answer::Refused(refusal) => Err(problem_of(refusal).into()),
             directory::Answer::App(_) | directory::Answer::User(_) | directory::Answer::Session(_) => {
                 Err(Problem::internal().into())
@@ -293,4 +296,3 @@ fn remove_if_own(id: AccountId, user: UserId) -> Flow {
         })
     })
 }
-

@@ -248,8 +248,14 @@ fn email(text: &str) -> Vec<Text> {
         let dotless_edge = !domain.starts_with(['.', '-']) && !domain.ends_with(['.', '-']);
         !local.is_empty() && !domain.is_empty() && dotless_edge && !domain.contains("..") && !local.contains('@')
     });
-    let clean = !text.chars().any(|c| c.is_whitespace() || c.is_control() || is_invisible(c) || matches!(c, '<' | '>' | ',' | ';'));
-    if plausible && clean && text.len() <= EMAIL_BYTES_MAX { Vec::new() } else { vec!["should look like an email address".into()] }
+    let clean = !text
+        .chars()
+        .any(|c| c.is_whitespace() || c.is_control() || is_invisible(c) || matches!(c, '<' | '>' | ',' | ';'));
+    if plausible && clean && text.len() <= EMAIL_BYTES_MAX {
+        Vec::new()
+    } else {
+        vec!["should look like an email address".into()]
+    }
 }
 
 fn line(text: &str) -> Vec<Text> {
@@ -263,14 +269,22 @@ fn line(text: &str) -> Vec<Text> {
 fn phone(text: &str) -> Vec<Text> {
     let shaped = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '(' | ')' | '.' | ' ' | '/'));
     let digits = Name::fold(NameKind::Phone, text).is_some();
-    if shaped && digits && text.len() <= PHONE_CHARS_MAX { Vec::new() } else { vec!["should look like a phone number".into()] }
+    if shaped && digits && text.len() <= PHONE_CHARS_MAX {
+        Vec::new()
+    } else {
+        vec!["should look like a phone number".into()]
+    }
 }
 
 fn website(text: &str) -> Vec<Text> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#']));
     let clean = !text.chars().any(|c| c.is_whitespace() || c.is_control());
-    if host && clean && text.chars().count() <= LINE_CHARS_MAX { Vec::new() } else { vec!["should be a URL with http or https".into()] }
+    if host && clean && text.chars().count() <= LINE_CHARS_MAX {
+        Vec::new()
+    } else {
+        vec!["should be a URL with http or https".into()]
+    }
 }
 
 fn long_text(text: &str) -> Vec<Text> {
@@ -349,9 +363,15 @@ mod tests {
             assert!(Draft::of_new(&params(&form)).is_err(), "{pair}");
         }
         let long = "x".repeat(5001);
-        assert!(Draft::of_new(&params(&format!("user[login]=bob&user[password]=12345678&user[custom_data]={long}"))).is_err());
+        assert!(
+            Draft::of_new(&params(&format!("user[login]=bob&user[password]=12345678&user[custom_data]={long}")))
+                .is_err()
+        );
         let emoji = "%F0%9F%98%80".repeat(100);
-        assert!(Draft::of_new(&params(&format!("user[login]=bob&user[password]=12345678&user[custom_data]={emoji}"))).is_ok());
+        assert!(
+            Draft::of_new(&params(&format!("user[login]=bob&user[password]=12345678&user[custom_data]={emoji}")))
+                .is_ok()
+        );
     }
 
     #[test]

@@ -136,7 +136,10 @@ impl Filter {
         let key = || column.parse(value).ok_or_else(|| bad("the value does not fit the field"));
         let keys = || {
             let pieces = value.split(',').filter(|piece| !piece.trim().is_empty());
-            pieces.map(|piece| column.parse(piece)).collect::<Option<Vec<Key>>>().ok_or_else(|| bad("the value does not fit the field"))
+            pieces
+                .map(|piece| column.parse(piece))
+                .collect::<Option<Vec<Key>>>()
+                .ok_or_else(|| bad("the value does not fit the field"))
         };
         let known = ["gt", "lt", "ge", "le", "eq", "ne", "between", "in"].contains(&operator);
         if !known {
@@ -208,7 +211,8 @@ pub(super) struct Order {
 impl Order {
     /// `order=desc date created_at`, or `order[field]` and `order[sort]` as one SDK call writes it; none sorts by id.
     pub(super) fn of(params: &Params) -> Result<Option<Order>, Problem> {
-        let bad = || Problem::base(Status::UnprocessableEntity, "Order is not valid; write it as asc or desc, TYPE, FIELD");
+        let bad =
+            || Problem::base(Status::UnprocessableEntity, "Order is not valid; write it as asc or desc, TYPE, FIELD");
         let (direction, field) = match params.map("order") {
             Some(_) => {
                 let Some(field) = params.text("order[field]") else { return Err(bad()) };
@@ -256,7 +260,9 @@ mod tests {
 
     #[test]
     fn dates_come_in_every_shape() {
-        for text in ["1458750000", "1458750000.93", "2016-03-23T16:20:00Z", "2016-03-23T17:20:00+01:00", "2016-03-23 16:20:00"] {
+        for text in
+            ["1458750000", "1458750000.93", "2016-03-23T16:20:00Z", "2016-03-23T17:20:00+01:00", "2016-03-23 16:20:00"]
+        {
             assert_eq!(date(text), Some(1_458_750_000), "{text}");
         }
         assert_eq!(date("2016-03-23"), Some(1_458_691_200));
@@ -267,7 +273,15 @@ mod tests {
     #[test]
     fn an_empty_value_does_not_filter_and_nonsense_is_refused() {
         assert!(Filter::parse("string full_name in ").expect("no fault").is_none());
-        for bad in ["", "number", "number id", "number nothing eq 1", "number id near 1", "number id eq x", "number id between 1"] {
+        for bad in [
+            "",
+            "number",
+            "number id",
+            "number nothing eq 1",
+            "number id near 1",
+            "number id eq x",
+            "number id between 1",
+        ] {
             assert!(Filter::parse(bad).is_err(), "{bad}");
         }
     }

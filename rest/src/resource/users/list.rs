@@ -167,9 +167,10 @@ impl Listing {
             self.picked.drain(..self.offset().min(self.picked.len()));
         }
         let app = self.app;
-        let reads = self.picked.iter().fold(Reads::none(), |reads, (_, user)| {
-            reads.and_get(&members::MEMBERS, members::key(app, *user))
-        });
+        let reads = self
+            .picked
+            .iter()
+            .fold(Reads::none(), |reads, (_, user)| reads.and_get(&members::MEMBERS, members::key(app, *user)));
         read(reads, move |rows, _| {
             let mut users = Vec::with_capacity(self.picked.len());
             for _ in &self.picked {

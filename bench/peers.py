@@ -55,7 +55,7 @@ class Server:
 
     name = ""
     # Scenarios it cannot take part in, and arguments that go with all others.
-    without = ()
+    without = ("saved",)
     arguments = []
     environment = {}
 
@@ -232,7 +232,7 @@ class Relay(Server):
     """The floor: forwards messages between TLS connections, stores nothing, checks nothing."""
 
     name = "relay"
-    without = ("login-scram", "offline")
+    without = ("login-scram", "offline", "saved")
     arguments = ["--mechanism", "plain"]
 
     def prepare(self):
@@ -241,6 +241,7 @@ class Relay(Server):
 
 class Rookery(Server):
     name = "rookery"
+    without = ()
 
     def prepare(self):
         config = self.directory / "rookery.toml"
@@ -275,11 +276,12 @@ def scenarios(options):
     return [
         {"idle": ["idle", "--connections", str(connections), "--hold-secs", "10"]},
         {
-            "saturated": [*pairs, "--window", "4"],
+            "saturated": [*pairs, "--window", "1"],
             "rate": [*pairs, "--rate", rate],
             "many": ["pairs", "--pairs", str(connections // 2), "--secs", secs, "--rate", rate],
             "login-scram": ["churn", "--count", str(options.logins)],
             "login-plain": ["churn", "--count", str(options.logins), *plain],
+            "saved": [*pairs, "--rate", rate, "--save"],
             "offline": ["offline", "--recipients", "200", "--messages", str(options.offline)],
         },
     ]
@@ -312,6 +314,7 @@ def table_rows(options):
         (f"p99 {at}, {options.connections} connections", "ms", "many", latency("p99")),
         (f"RSS per idle TLS connection, {options.connections}", "KiB", "idle",
          lambda result: phase(result, "hold")["figures"]["rss_kib_per_connection"]),
+        (f"CPU per TLS 1:1 message kept in the history {at}", "µs", "saved", cpu("talk")),
         ("CPU per SCRAM-SHA-1 login over TLS", "µs", "login-scram", cpu("logins")),
         ("CPU per PLAIN login over TLS", "µs", "login-plain", cpu("logins")),
         ("logins/s, SCRAM-SHA-1", "", "login-scram", per_second("logins")),
@@ -329,11 +332,13 @@ def table(results, servers, options):
         for server in servers:
             found = [read(r) for r in results.get((server, scenario), []) if not r["failures"] or options.with_failures]
             values[server] = statistics.median(found) if found else None
+        if not any(values.values()):
+            continue
         ours = values.get("rookery")
         cells = []
         for server in servers:
             value = values[server]
-            if value is None:
+            if not value:
                 cells.append("–")
                 continue
             cell = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

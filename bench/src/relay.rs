@@ -40,12 +40,15 @@ const LISTENER: Token = Token(usize::MAX);
 /// Serves until it is killed.
 pub fn run(relay: &Relay) -> io::Result<()> {
     crate::raise_open_files_limit()?;
-    let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)))?;
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)))?;
+    serve(listener, tls_config(&std::fs::read(&relay.certificate)?)?)
+}
+
+fn serve(mut listener: TcpListener, tls: Arc<ServerConfig>) -> io::Result<()> {
     let mut poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(1024);
-    let mut hub =
-        Hub { tls: tls_config(relay)?, peers: Slab::new(), names: HashMap::new(), buffer: vec![0; READ_BYTES] };
+    let mut hub = Hub { tls, peers: Slab::new(), names: HashMap::new(), buffer: vec![0; READ_BYTES] };
     loop {
         match poll.poll(&mut events, None) {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
@@ -61,10 +64,9 @@ pub fn run(relay: &Relay) -> io::Result<()> {
     }
 }
 
-fn tls_config(relay: &Relay) -> io::Result<Arc<ServerConfig>> {
-    let pem = std::fs::read(&relay.certificate)?;
-    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
-    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(io::Error::other)?;
+fn tls_config(pem: &[u8]) -> io::Result<Arc<ServerConfig>> {
+    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(io::Error::other)?;
     let config =
         ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).map_err(io::Error::other)?;
     Ok(Arc::new(config))
@@ -268,5 +270,83 @@ impl Peer {
             }
         }
         Wish::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::client::{Account, Engine, Mechanism, Security, Target};
+    use crate::procfs::Server;
+    use crate::report::Progress;
+    use crate::scenario::{Bench, churn, idle, pairs};
+
+    /// A scenario's parameters as from a command line.
+    #[derive(Parser)]
+    struct Of<T: Args> {
+        #[command(flatten)]
+        scenario: T,
+    }
+
+    fn parameters<T: Args>(line: &str) -> T {
+        Of::parse_from(format!("test {line}").split(' ')).scenario
+    }
+
+    /// A relay on a thread of its own (it ends with the test process) and a driver with six users.
+    fn bench() -> Bench {
+        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let pem = made.signing_key.serialize_pem() + &made.cert.pem();
+        let tls = tls_config(pem.as_bytes()).unwrap();
+        std::thread::spawn(move || serve(listener, tls));
+        let account = |n| Account::parse(&format!("user{n}@localhost secret")).unwrap();
+        let target = Target {
+            address,
+            security: Security::Starttls,
+            mechanism: Mechanism::Plain,
+            tls: crate::client::tls_config(false),
+            accounts: (0..6).map(account).collect(),
+        };
+        Bench {
+            engine: Engine::new(target).unwrap(),
+            server: Server::new(vec![std::process::id()]).unwrap(),
+            deadline: Instant::now() + Duration::from_secs(60),
+            settle: Duration::ZERO,
+            logins: 3,
+            progress: Progress::default(),
+        }
+    }
+
+    #[test]
+    fn pairs_talk_through_it_and_lose_nothing() {
+        for kind in ["--window 3", "--rate 500"] {
+            let talk: pairs::Pairs = parameters(&format!("--pairs 3 --secs 1 --warmup-secs 0 {kind}"));
+            let found = pairs::run(&mut bench(), &talk).unwrap();
+            assert_eq!(found.failures, Vec::<String>::new());
+            let phase = &found.phases[0];
+            assert!(phase.operations > 100, "{} messages", phase.operations);
+            assert_eq!(phase.counts["sent_in_all"], phase.counts["received_in_all"]);
+            assert!(phase.latency_us.as_ref().is_some_and(|latency| latency.count == phase.operations));
+        }
+    }
+
+    #[test]
+    fn logins_come_and_go() {
+        let found = churn::run(&mut bench(), &parameters("--count 20")).unwrap();
+        assert_eq!(found.failures, Vec::<String>::new());
+        assert_eq!(found.phases[0].operations, 20);
+    }
+
+    #[test]
+    fn idle_users_beyond_their_number_get_further_resources() {
+        let found = idle::run(&mut bench(), &parameters("--connections 14 --hold-secs 0")).unwrap();
+        assert_eq!(found.failures, Vec::<String>::new());
+        assert_eq!(found.phases[1].operations, 14);
+        assert!(found.phases[1].figures.contains_key("rss_kib_per_connection"));
     }
 }

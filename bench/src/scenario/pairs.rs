@@ -29,7 +29,7 @@ pub struct Pairs {
     #[arg(long)]
     rate: Option<f64>,
     /// Messages in flight per pair in the closed loop.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 1)]
     window: usize,
     /// Bytes of the body.
     #[arg(long, default_value_t = 100)]

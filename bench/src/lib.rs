@@ -1,1 +1,0 @@
-//! rookery-bench

@@ -8,10 +8,28 @@
 //! *Invariants.* An owner's commands are applied one after another, and the rows planned for one show the writes of those
 //! before it. A command that travels as a job can be applied twice, and late, without harm.
 
+use crate::row::Table;
+
 pub mod account;
 pub mod directory;
 pub mod jobs;
 pub mod profile;
 pub mod token;
+
+/// The tables of these modules, for whoever opens the store.
+pub static TABLES: &[&Table] = &[
+    &account::USERS,
+    &account::TOKENS,
+    &directory::APPS,
+    &directory::ACCOUNT_KEYS,
+    &directory::COUNTERS,
+    &directory::MEMBERS,
+    &directory::NAMES,
+    &directory::RESETS,
+    &directory::SESSIONS,
+    &directory::NONCES,
+    &jobs::JOBS,
+];
+
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,10 @@
 //! session ends [`IDLE_TIME_MAX`] plus that pause after `touched_at`. So it lives for two hours after any call at least, and a
 //! minute longer at most.
 //!
-//! Dead rows need no index and no scan of everything: each new session looks at the few rows that follow its own random
-//! key and removes the dead among them. With [`SWEPT_ROWS`] = 4, as many die as come when a quarter of all rows is dead.
+//! Dead rows need no index and no scan of everything: one in [`SWEEP_EVERY`] new sessions looks at the [`SWEPT_ROWS`] that
+//! follow its own random key and removes the dead among them. That is four rows for each new session, so as many die as come
+//! when a quarter of all rows is dead. Not every new session does it, because whoever reads a range has to wait for the writes
+//! before it, and sessions are begun in bursts.
 
 use std::time::Duration;
 
@@ -36,8 +38,10 @@ pub const TOUCH_PAUSE_MIN: Duration = Duration::from_secs(60);
 /// How far the timestamp of a new session may be from the server's, either way.
 pub const TIMESTAMP_OFF_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Rows that a new session looks at.
-const SWEPT_ROWS: usize = 4;
+/// One in so many new sessions removes dead rows.
+const SWEEP_EVERY: u8 = 32;
+/// Rows that it looks at.
+const SWEPT_ROWS: usize = 128;
 /// How often used nonces are thrown out.
 const PRUNE_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// How long they are kept: no request passes with a timestamp as old as that, even after the clock was set back by an hour.
@@ -108,16 +112,24 @@ fn nonce_key(app: AppId, nonce: i64, timestamp: u64) -> Key {
     Key::of(&Owner::App(app)).u64(timestamp).bytes(&nonce.to_be_bytes())
 }
 
-/// Whether the nonce was used, some rows to sweep, and the user who is to have the session.
+/// Decided by the end of the digest, which says nothing about where among the others the key lies.
+fn sweeps(token: &TokenDigest) -> bool {
+    token.as_bytes().last().is_some_and(|byte| byte % SWEEP_EVERY == 0)
+}
+
+/// Whether the nonce was used, the user who is to have the session, and perhaps some rows to sweep.
 pub(super) fn plan_open(
     app: AppId,
     token: &TokenDigest,
     user: Option<UserId>,
     (nonce, timestamp): (i64, u64),
 ) -> Reads {
+    let reads = and_user(Reads::get(&NONCES, nonce_key(app, nonce, timestamp)), app, user);
+    if !sweeps(token) {
+        return reads;
+    }
     let following = Range { start: key(app, token), end: Key::of(&Owner::App(app)).all_below().end };
-    let reads = Reads::get(&NONCES, nonce_key(app, nonce, timestamp)).and_scan(&SESSIONS, following, SWEPT_ROWS);
-    and_user(reads, app, user)
+    reads.and_scan(&SESSIONS, following, SWEPT_ROWS)
 }
 
 fn and_user(reads: Reads, app: AppId, user: Option<UserId>) -> Reads {
@@ -151,8 +163,8 @@ impl Directory {
         rows: &mut Rows,
     ) -> Result<Answer, Unreadable> {
         let nonce_used = rows.row().is_some();
-        let swept = rows.page();
         let profile = if user.is_some() { members::found(rows)? } else { None };
+        let swept = if sweeps(&token) { rows.page() } else { Vec::new() };
         if nonce_used {
             return Ok(Answer::Refused(Refusal::NonceUsed));
         }

@@ -1,9 +1,10 @@
 //! Lists of and searches for users. Server notes §8.3.
 //!
-//! A list reads every member of the app once, [`ROWS_PER_READ`] at a time, and filters in memory: its time grows with the app (about
-//! a microsecond and a half for each user), its memory does not. Other calls of the shard run between the reads. What is kept
-//! meanwhile is the numbers of one page; or, when it is sorted, the sort keys of everything up to the end of that page, which
-//! [`SORTED_ROWS_MAX`] bounds.
+//! A list reads every member of the app once, [`ROWS_PER_READ`] at a time, and filters in memory: its time grows with the app, its
+//! memory does not. Reading a record and folding its name measured 0.85 µs in a release build, so a hundred thousand users
+//! cost a shard a tenth of a second, in slices of half a millisecond between which its other calls run; reading the rows
+//! comes on top and is not the shard's. What is kept meanwhile is the numbers of one page; or, when it is sorted, the sort
+//! keys of everything up to the end of that page, which [`SORTED_ROWS_MAX`] bounds.
 
 use proto::jid::user::{AppId, UserId};
 use proto::model::directory::members;

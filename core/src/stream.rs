@@ -283,7 +283,12 @@ impl Stream {
         matches!(self.state, State::Closed)
     }
 
-    /// Whether an unfinished element is being kept.
+    /// Whether the stream can only go on after an [`answer`](Stream::answer); until then `feed` uses nothing up.
+    pub fn waits_for_host(&self) -> bool {
+        self.state.waits_for_host()
+    }
+
+    /// Whether the stream stands between two elements and keeps nothing.
     pub fn is_idle(&self) -> bool {
         self.framer.is_idle()
     }

@@ -1,4 +1,4 @@
-//! `users`: sign-up, records, changes, removal. Wire notes §4, server notes §8.2. Lists and searches are in [`list`].
+//! `users`: sign-up, records, changes, removal. Wire notes §4, server notes §8.2. Lists and searches are in `list`.
 
 use std::borrow::Cow;
 

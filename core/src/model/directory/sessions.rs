@@ -5,7 +5,7 @@
 //! session ends [`IDLE_TIME_MAX`] plus that pause after `touched_at`. So it lives for two hours after any call at least, and a
 //! minute longer at most.
 //!
-//! Dead rows need no index and no scan of everything: one in [`SWEEP_EVERY`] new sessions looks at the [`SWEPT_ROWS`] that
+//! Dead rows need no index and no scan of everything: one in `SWEEP_EVERY` new sessions looks at the `SWEPT_ROWS` that
 //! follow its own random key and removes the dead among them. That is four rows for each new session, so as many die as come
 //! when a quarter of all rows is dead. Not every new session does it, because whoever reads a range has to wait for the writes
 //! before it, and sessions are begun in bursts.

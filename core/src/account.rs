@@ -15,8 +15,7 @@ use crate::command::{Answer, Command};
 use crate::effect::{Effect, Ending, Note, ReplyTo, SessionId, Site, Turn};
 use crate::error::{Condition, StreamCondition, StreamError};
 use crate::ext;
-use crate::jid::BareJid;
-use crate::jid::user::{UserJid, server_resource};
+use crate::jid::FullJid;
 use crate::limits::RESOURCES_MAX;
 use crate::model::account::{self as record, AccountRow};
 use crate::model::jobs;
@@ -79,6 +78,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// What the shard calls it.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
     /// The full JID.
     pub fn jid(&self) -> &Arc<str> {
         &self.jid
@@ -205,18 +209,11 @@ impl Account {
         Sender { jid: Arc::clone(&self.jid), account: Some(self.id) }
     }
 
-    /// Ties a session to a resource: the one that is asked for, or one of the server's making. A session that has it already
-    /// makes way. RFC 6120 §7.
-    pub fn bind(&mut self, id: SessionId, wanted: Option<&str>, turn: &mut Turn<'_>) -> Result<Arc<str>, Condition> {
+    /// Ties a session to an address of this account. A session that has it already makes way. RFC 6120 §7.
+    pub fn bind(&mut self, id: SessionId, full: &FullJid, turn: &mut Turn<'_>) -> Result<Arc<str>, Condition> {
         if self.record.is_none() {
             return Err(Condition::NotAllowed);
         }
-        let bare = UserJid { user: self.id.user, app: self.id.app };
-        let bare = BareJid::parse(&format!("{}@{}", bare.local(), turn.site.domain)).map_err(|_| Condition::JidMalformed)?;
-        let full = match wanted.filter(|resource| !resource.is_empty()) {
-            Some(resource) => bare.with_resource(resource).map_err(|_| Condition::BadRequest)?,
-            None => bare.with_resource(&server_resource(turn.random.array())).map_err(|_| Condition::BadRequest)?,
-        };
         let holder = self.sessions.iter().find(|session| *session.jid == *full.as_str()).map(|session| session.id);
         if let Some(holder) = holder {
             self.unbind(holder, turn);

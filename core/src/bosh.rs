@@ -136,9 +136,7 @@ struct Held {
 enum Ending {
     Not,
     /// The stream ended, with or without an error; the oldest request is to hear of it.
-    Stream {
-        error: bool,
-    },
+    Stream,
     /// The client broke the rules of BOSH.
     Broken(Terminal),
     Over,
@@ -271,11 +269,22 @@ impl Session {
         self.outbox_bytes
     }
 
+    /// The requests that wait for an answer, in order and early.
+    pub fn requests_waiting(&self) -> impl Iterator<Item = RequestId> + '_ {
+        let held = self.held.iter().map(|held| held.request);
+        held.chain(self.early.iter().map(|(id, _)| *id)).chain(self.due.iter().map(|answer| answer.request))
+    }
+
+    /// The elements that no answer has taken, once the session is over.
+    pub fn undelivered(&mut self) -> impl Iterator<Item = Box<[u8]>> + '_ {
+        self.outbox_bytes = 0;
+        self.outbox.drain(..)
+    }
+
     /// The stream asked for [`Close`](crate::stream::Ask::Close): the client hears of it with its next answer.
     pub fn end(&mut self) {
         if self.ending == Ending::Not {
-            let error = self.outbox.back().is_some_and(|last| last.starts_with(b"<stream:error"));
-            self.ending = Ending::Stream { error };
+            self.ending = Ending::Stream;
         }
     }
 
@@ -300,7 +309,7 @@ impl Session {
         }
         match self.ending {
             Ending::Not => {}
-            Ending::Stream { error } => return self.poll_end(now, error),
+            Ending::Stream => return self.poll_end(now),
             Ending::Broken(cause) => {
                 let oldest = self.held.pop_front();
                 if self.held.is_empty() {
@@ -328,7 +337,7 @@ impl Session {
     }
 
     /// XEP-0124 §13: the oldest request hears of the end, the others get nothing.
-    fn poll_end(&mut self, now: Instant, error: bool) -> Option<Answer> {
+    fn poll_end(&mut self, now: Instant) -> Option<Answer> {
         let Some(oldest) = self.held.pop_front() else {
             // Nobody waits to hear of it, and a session that keeps them waiting is over.
             if now >= self.silent_since + self.patience {
@@ -336,6 +345,8 @@ impl Session {
             }
             return None;
         };
+        // XEP-0206 §6: a stream error is the stream's last element.
+        let error = self.outbox.back().is_some_and(|last| last.starts_with(b"<stream:error"));
         let elements = self.elements(usize::MAX);
         let last = body(|xml| {
             if self.fresh {

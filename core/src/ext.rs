@@ -11,6 +11,7 @@ use crate::error::Condition;
 use crate::ns;
 use crate::row::{Reads, Rows, Table};
 use crate::stanza::{IqAnswer, IqKind, Sender};
+use crate::stream::Feature;
 use crate::xml::Element;
 
 mod disco;
@@ -59,7 +60,7 @@ pub struct Extension {
     /// What disco#info of an account announces.
     pub account_features: &'static [&'static str],
     /// What the stream features announce once the user is known: an element's name and namespace.
-    pub stream_features: &'static [StreamFeature],
+    pub stream_features: &'static [Feature],
     /// The rows it keeps.
     pub tables: &'static [&'static Table],
     /// The iqs it answers.
@@ -80,17 +81,6 @@ impl Extension {
         iq: &[],
         nonzas: &[],
     };
-}
-
-/// A stream feature that needs no negotiation of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamFeature {
-    /// The element.
-    pub name: &'static str,
-    /// Its namespace.
-    pub ns: &'static str,
-    /// Says `<optional/>` inside, as the legacy session does.
-    pub optional: bool,
 }
 
 /// Whom an iq must be addressed to for a route to take it.
@@ -210,7 +200,7 @@ pub fn nonza(element: Element<'_>) -> Option<&'static Nonza> {
 }
 
 /// The features that a logged-in stream announces besides resource binding.
-pub fn stream_features() -> impl Iterator<Item = &'static StreamFeature> {
+pub fn stream_features() -> impl Iterator<Item = &'static Feature> {
     EXTENSIONS.iter().flat_map(|extension| extension.stream_features)
 }
 

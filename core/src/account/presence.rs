@@ -7,6 +7,7 @@ use crate::error::Condition;
 use crate::jid::Jid;
 use crate::limits::DIRECTED_MAX;
 use crate::model::account::{Command as Order, Subscription as Step, SubscriptionKind};
+use crate::model::directory;
 use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::route::{Target, target};
@@ -109,6 +110,9 @@ impl Account {
         }
         if first {
             self.welcome(from, turn);
+            // The API shows when a user was last active, and coming online is activity.
+            let command = directory::Command::Seen { user: self.id.user }.into();
+            turn.out.send(Owner::App(self.id.app), Note::Command { command, reply: None, job: None });
         }
         if priority >= 0 && !wanted_messages {
             self.start_draining(from, turn);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{At, Extension, IqRoute, Request, Spec, StreamFeature, nothing};
+use super::{At, Extension, IqRoute, Request, Spec, nothing};
 use crate::account::Account;
 use crate::account::offline::OFFLINE;
 use crate::account::roster::{Item, Missing, ROSTER as ROWS};
@@ -13,6 +13,7 @@ use crate::limits::{ROSTER_GROUPS_MAX, ROSTER_TEXT_BYTES_MAX};
 use crate::ns;
 use crate::row::{Batch, Rows};
 use crate::stanza::{IqAnswer, IqKind};
+use crate::stream::Feature;
 use crate::xml::{Element, Writer};
 
 pub(super) static ROSTER: Extension = Extension {
@@ -29,7 +30,7 @@ pub(super) static ROSTER: Extension = Extension {
 pub(super) static VERSIONING: Extension = Extension {
     name: "Roster Versioning",
     spec: Spec::Xep(237, "1.3"),
-    stream_features: &[StreamFeature { name: "ver", ns: ns::ROSTER_VERSIONING, optional: false }],
+    stream_features: &[Feature::ROSTER_VERSIONING],
     ..Extension::NONE
 };
 

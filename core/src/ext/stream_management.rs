@@ -3,17 +3,18 @@
 //! `<a h='N'/>` says that N stanzas are taken care of: delivered, refused, or on disk. It is sent only when asked for (§4), because
 //! older SDKs fail on one that comes by itself, and waits until the count covers all that was sent before the question.
 
-use super::{Extension, Nonza, Spec, StreamFeature};
+use super::{Extension, Nonza, Spec};
 use crate::account::Account;
 use crate::effect::{SessionId, Turn};
 use crate::error::StreamCondition;
 use crate::ns;
+use crate::stream::Feature;
 use crate::xml::{Element, Writer};
 
 pub(super) static STREAM_MANAGEMENT: Extension = Extension {
     name: "Stream Management",
     spec: Spec::Xep(198, "1.6.1"),
-    stream_features: &[StreamFeature { name: "sm", ns: ns::SM, optional: false }],
+    stream_features: &[Feature::new("sm", ns::SM)],
     nonzas: &[
         Nonza { name: "enable", ns: ns::SM, apply: on_enable },
         Nonza { name: "r", ns: ns::SM, apply: on_request },

@@ -1,0 +1,678 @@
+//! One shard: the connections that are here, the owners that live here, and the calls that were made here.
+//!
+//! A [`Shard`] does no I/O and awaits nothing. Its driver (`net`'s executor, or a simulated world) tells it what happened and
+//! carries out what it asks for:
+//!
+//! | happened | call |
+//! |---|---|
+//! | a connection came, sent bytes, took output, closed | [`Shard::open`], [`Shard::received`], [`Shard::output`], [`Shard::closed`] |
+//! | a connection moved here, got TLS | [`Shard::adopt`], [`Shard::secured`] |
+//! | another shard wrote | [`Shard::letter`] |
+//! | rows were read, a batch committed, work done | [`Shard::found`], [`Shard::committed`], [`Shard::worked`] |
+//! | time passed | [`Shard::tick`] |
+//!
+//! After each call the driver takes [`Shard::take_touched`], the connections that have output or a [`Directive`], and
+//! [`Shard::take_letters`] for the other shards.
+//!
+//! *Architecture invariant:* all state of an owner is changed here and nowhere else, by one input at a time.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use proto::account;
+use proto::command::{Answer, Command};
+use proto::effect::{Effect, Effects, Ending, JobRef, Note, ReplyTo, SessionId, Turn};
+use proto::model::directory::{self, Directory};
+use proto::model::jobs::{self, Job};
+use proto::owner::Owner;
+use proto::row::{Batch, Found, Reads, Rows, Unreadable};
+use proto::stream::{Outgoing, Reply};
+use proto::time::{Instant, Now};
+use proto::xml::Nodes;
+use store::StoreError;
+
+pub mod bosh;
+mod chance;
+pub mod conns;
+pub mod desk;
+mod http;
+pub mod mesh;
+mod outbox;
+mod owners;
+pub mod place;
+mod sessions;
+pub mod terms;
+
+pub use conns::{Arrival, Baggage, ConnId, Directive, Port};
+pub use desk::{Desk, Outcome, Task, Ticket};
+pub use mesh::Letter;
+pub use place::Places;
+pub use terms::Terms;
+
+use chance::Chance;
+use conns::Conns;
+use http::Calls;
+use owners::{Held, Input, Reading, Slot, State, corrected};
+
+/// How long an owner that nobody uses stays in memory.
+const QUIET_TIME_MAX: Duration = Duration::from_secs(60);
+/// How often the owners are looked through for quiet ones.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// What happens here, counted since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Stanzas taken from clients.
+    pub stanzas_in: u64,
+    /// Stanzas queued for clients.
+    pub stanzas_out: u64,
+    /// Logins that succeeded.
+    pub logins: u64,
+    /// Logins that failed.
+    pub login_failures: u64,
+    /// Calls of the API.
+    pub calls: u64,
+    /// Connections ended because they took their output too slowly.
+    pub slow_readers: u64,
+    /// Rows that could not be read.
+    pub unreadable_rows: u64,
+}
+
+/// One shard.
+pub struct Shard<D> {
+    me: u16,
+    places: Places,
+    terms: Arc<Terms>,
+    desk: D,
+    now: Now,
+    conns: Conns,
+    owners: HashMap<Owner, Slot, RandomState>,
+    /// Notes from owners here to owners here, in the order in which they were sent.
+    local: VecDeque<(Owner, Note)>,
+    letters: Vec<Vec<Letter>>,
+    waiting: HashMap<Ticket, Waiting, RandomState>,
+    calls: Calls,
+    bosh: bosh::Sessions,
+    last_ticket: Ticket,
+    last_session: u64,
+    swept: Instant,
+    counts: Counts,
+    // Lent to whatever is at work, so that nothing is allocated for each stanza.
+    nodes: Nodes,
+    out: Outgoing,
+    effects: Effects,
+    chance: Chance,
+    /// Which connection a session is on.
+    sessions: HashMap<SessionId, ConnId, RandomState>,
+    /// Streams to be told that their session is there, once its account is back in its place.
+    attached: Vec<(ConnId, Reply)>,
+    /// Inputs that turned out to need rows.
+    starved: Vec<(Owner, Input, Reads)>,
+}
+
+/// Whose answer a ticket brings.
+enum Waiting {
+    /// An owner is being loaded.
+    Load(Owner),
+    /// An owner's input waits for rows.
+    Rows(Owner),
+    /// An owner's effects wait for this commit, or nobody does.
+    Commit(Owner),
+    /// A stream waits for what is stored of an account.
+    Secrets(ConnId),
+    /// A stream waits for a password to be checked.
+    Password(ConnId),
+    /// A call of the API waits.
+    Call(http::CallId),
+}
+
+impl<D: Desk> Shard<D> {
+    /// Shard number `me` of `places`, with nothing on it.
+    pub fn new(me: u16, places: Places, terms: Arc<Terms>, mut desk: D) -> Shard<D> {
+        let chance = Chance::new(desk.random());
+        Shard {
+            me,
+            places,
+            terms,
+            desk,
+            now: Now::default(),
+            conns: Conns::default(),
+            owners: HashMap::default(),
+            local: VecDeque::new(),
+            letters: (0..places.count()).map(|_| Vec::new()).collect(),
+            waiting: HashMap::default(),
+            calls: Calls::default(),
+            bosh: bosh::Sessions::default(),
+            last_ticket: 0,
+            last_session: 0,
+            swept: Instant::START,
+            counts: Counts::default(),
+            nodes: Nodes::new(),
+            out: Outgoing::new(),
+            effects: Effects::new(),
+            chance,
+            sessions: HashMap::default(),
+            attached: Vec::new(),
+            starved: Vec::new(),
+        }
+    }
+
+    /// Puts new settings in force, for what comes from now on.
+    pub fn set_terms(&mut self, terms: Arc<Terms>) {
+        self.terms = terms;
+    }
+
+    /// The settings in force.
+    pub fn terms(&self) -> &Arc<Terms> {
+        &self.terms
+    }
+
+    /// What the shard asks of the world.
+    pub fn desk(&mut self) -> &mut D {
+        &mut self.desk
+    }
+
+    /// What happened here so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// How many connections are here, and how many of them have a resource.
+    pub fn connections(&self) -> (usize, usize) {
+        self.conns.counts()
+    }
+
+    /// How many owners are in memory.
+    pub fn owners(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// Messages for the other shards, one list each; the lists of shards without any are empty.
+    pub fn take_letters(&mut self, mut send: impl FnMut(u16, Vec<Letter>)) {
+        for (shard, letters) in (0..).zip(&mut self.letters) {
+            if !letters.is_empty() {
+                send(shard, mem::take(letters));
+            }
+        }
+    }
+
+    /// A message from another shard.
+    pub fn letter(&mut self, now: Now, letter: Letter) {
+        self.now = now;
+        match letter {
+            Letter::Note(owner, note) => self.tell(owner, note),
+            Letter::Answer(ticket, answer) => self.answered(ticket, answer),
+            Letter::Bosh(origin, request) => self.bosh_request(origin, *request),
+            Letter::BoshAnswer(origin, body) => self.bosh_answer(origin, body),
+            Letter::BoshDropped(origin) => self.bosh_dropped(origin),
+            Letter::BoshMove(moving) => self.bosh_adopt(now, *moving),
+            Letter::BoshOver(sid) => self.bosh_forget(&sid),
+        }
+        self.settle();
+    }
+
+    /// Asks an owner on behalf of the server itself; nobody waits for an answer.
+    pub fn command(&mut self, now: Now, owner: Owner, command: Command) {
+        self.now = now;
+        self.send(owner, Note::Command { command, reply: None, job: None });
+        self.settle();
+    }
+
+    /// Repeats a job that was not confirmed before the last stop.
+    pub fn repeat_job(&mut self, now: Now, job: Job) {
+        self.now = now;
+        let reference = JobRef { from: job.from, id: job.id };
+        self.send(job.to, Note::Command { command: job.command, reply: None, job: Some(reference) });
+        self.settle();
+    }
+
+    /// Rows were read.
+    pub fn found(&mut self, now: Now, ticket: Ticket, found: Result<Vec<Found>, StoreError>) {
+        self.now = now;
+        match self.waiting.remove(&ticket) {
+            Some(Waiting::Load(owner)) => self.loaded(owner, found),
+            Some(Waiting::Rows(owner)) => self.rows_for(owner, found),
+            Some(Waiting::Secrets(conn)) => self.secrets_for(conn, found),
+            Some(Waiting::Call(call)) => self.call_found(call, found),
+            Some(Waiting::Commit(_) | Waiting::Password(_)) | None => debug_assert!(false, "nobody reads as {ticket}"),
+        }
+        self.settle();
+    }
+
+    /// A batch is on disk, or will never be.
+    pub fn committed(&mut self, now: Now, ticket: Ticket, result: Result<(), StoreError>) {
+        self.now = now;
+        match self.waiting.remove(&ticket) {
+            Some(Waiting::Commit(owner)) => self.written(owner, ticket, result),
+            other => debug_assert!(other.is_none(), "nobody writes as {ticket}"),
+        }
+        self.settle();
+    }
+
+    /// Work is done.
+    pub fn worked(&mut self, now: Now, ticket: Ticket, outcome: Outcome) {
+        self.now = now;
+        match (self.waiting.remove(&ticket), outcome) {
+            (Some(Waiting::Password(conn)), Outcome::Password(right)) => self.password_is(conn, right),
+            (Some(Waiting::Call(call)), Outcome::Api(worked)) => self.call_worked(call, worked),
+            (_, _) => debug_assert!(false, "nobody computes as {ticket}"),
+        }
+        self.settle();
+    }
+
+    /// Time passed: deadlines, pings, quiet owners. To be called about every second.
+    pub fn tick(&mut self, now: Now) {
+        self.now = now;
+        self.check_connections();
+        if now.instant.since(self.swept) >= SWEEP_EVERY {
+            self.swept = now.instant;
+            self.chance = Chance::new(self.desk.random());
+            let since = Instant::from_micros(now.instant.micros().saturating_sub(QUIET_TIME_MAX.as_micros() as u64));
+            self.owners.retain(|_, slot| !slot.is_quiet(since));
+        }
+        self.settle();
+    }
+
+    fn ticket(&mut self, waiting: Waiting) -> Ticket {
+        self.last_ticket += 1;
+        self.waiting.insert(self.last_ticket, waiting);
+        self.last_ticket
+    }
+
+    /// Sends a note to its owner, here or elsewhere.
+    fn send(&mut self, owner: Owner, note: Note) {
+        let place = self.places.of(&owner);
+        if place == self.me {
+            self.local.push_back((owner, note));
+        } else {
+            self.letters[usize::from(place)].push(Letter::Note(owner, note));
+        }
+    }
+
+    fn reply(&mut self, to: ReplyTo, answer: Answer) {
+        if to.shard == self.me {
+            self.answered(to.ticket, answer);
+        } else {
+            self.letters[usize::from(to.shard)].push(Letter::Answer(to.ticket, answer));
+        }
+    }
+
+    fn answered(&mut self, ticket: Ticket, answer: Answer) {
+        match self.waiting.remove(&ticket) {
+            Some(Waiting::Call(call)) => self.call_answered(call, answer),
+            other => debug_assert!(other.is_none(), "nobody asked as {ticket}"),
+        }
+    }
+
+    /// Carries on until no owner here has anything to tell another one here.
+    fn settle(&mut self) {
+        while let Some((owner, note)) = self.local.pop_front() {
+            self.tell(owner, note);
+        }
+    }
+
+    fn tell(&mut self, owner: Owner, note: Note) {
+        let unknown = !self.owners.contains_key(&owner);
+        let note = match (unknown, owner) {
+            (true, Owner::Account(_)) => {
+                let left = self.turn(|turn| account::absent(note, turn));
+                self.perform_free(owner);
+                match left {
+                    Some(note) => note,
+                    None => return,
+                }
+            }
+            (_, Owner::Account(_) | Owner::App(_)) => note,
+            (_, Owner::Dialog(..)) => return debug_assert!(false, "no dialog can be told anything yet"),
+        };
+        self.offer(owner, Input::Note(note));
+    }
+
+    /// Runs something that fills the effects.
+    fn turn<T>(&mut self, act: impl FnOnce(&mut Turn<'_>) -> T) -> T {
+        let terms = Arc::clone(&self.terms);
+        let mut turn =
+            Turn { now: self.now, site: &terms.site, random: self.desk.random(), out: &mut self.effects };
+        act(&mut turn)
+    }
+
+    /// Effects of nobody's state: they happen at once.
+    fn perform_free(&mut self, owner: Owner) {
+        let mut effects = mem::take(&mut self.effects);
+        for effect in effects.drain() {
+            self.perform(owner, effect);
+        }
+        self.effects = effects;
+    }
+
+    /// Gives an owner something to take, now or when its turn comes.
+    fn offer(&mut self, owner: Owner, input: Input) {
+        let now = self.now.instant;
+        let mut fresh = false;
+        let slot = self.owners.entry(owner).or_insert_with(|| {
+            fresh = true;
+            Slot::new(now)
+        });
+        slot.used = now;
+        if slot.is_free() {
+            return self.take(owner, input);
+        }
+        slot.inbox.push_back(input);
+        if fresh {
+            self.load(owner);
+        }
+    }
+
+    fn load(&mut self, owner: Owner) {
+        let reads = owners::load_reads(&owner);
+        if let Some(found) = self.desk.cached(&reads) {
+            return self.loaded(owner, found);
+        }
+        let ticket = self.ticket(Waiting::Load(owner));
+        self.desk.read(ticket, reads);
+    }
+
+    fn loaded(&mut self, owner: Owner, found: Result<Vec<Found>, StoreError>) {
+        let terms = Arc::clone(&self.terms);
+        let state = found
+            .map_err(|error| tracing::error!(%error, "an owner's rows cannot be read"))
+            .and_then(|found| {
+                owners::load(&owner, &terms.site.domain, Rows::new(found))
+                    .map_err(|error| tracing::error!(%error, ?owner, "a stored row is unreadable"))
+            });
+        let Ok(Some(state)) = state else {
+            self.counts.unreadable_rows += 1;
+            return self.abandon(owner);
+        };
+        if let Some(slot) = self.owners.get_mut(&owner) {
+            slot.state = Some(Box::new(state));
+            slot.busy = false;
+        }
+        self.work_off(owner);
+    }
+
+    /// Takes inputs from the inbox until one has to wait.
+    fn work_off(&mut self, owner: Owner) {
+        while let Some(slot) = self.owners.get_mut(&owner) {
+            if slot.busy {
+                return;
+            }
+            let Some(input) = slot.inbox.pop_front() else { return };
+            self.take(owner, input);
+        }
+    }
+
+    /// An owner takes an input, or begins to read what it needs for it.
+    fn take(&mut self, owner: Owner, input: Input) {
+        let Some(slot) = self.owners.get_mut(&owner) else { return };
+        let reads = match (slot.state.as_deref(), &input) {
+            (Some(State::Account(account)), Input::Note(note)) => account.plan(note, &self.terms.site),
+            (Some(State::Directory(_)), Input::Note(Note::Command { command: Command::Directory(command), .. })) => {
+                match owner {
+                    Owner::App(app) => directory::plan(app, command),
+                    Owner::Account(_) | Owner::Dialog(..) => Reads::none(),
+                }
+            }
+            (_, _) => Reads::none(),
+        };
+        if reads.is_empty() {
+            return self.apply(owner, input, None);
+        }
+        self.read_for(owner, input, reads);
+    }
+
+    fn read_for(&mut self, owner: Owner, input: Input, reads: Reads) {
+        let Some(slot) = self.owners.get_mut(&owner) else { return };
+        if !slot.unwritten.can_correct(&reads) {
+            // The rows would lack what is on its way to the disk; `written` comes back to it.
+            slot.busy = true;
+            slot.inbox.push_front(input);
+            slot.held.push_back(Held::Resume);
+            return;
+        }
+        let overlay = slot.unwritten.overlay(&reads);
+        if let Some(found) = self.desk.cached(&reads) {
+            return match found {
+                Ok(found) => self.apply(owner, input, Some(corrected(found, overlay))),
+                Err(error) => self.fail_input(owner, input, &error),
+            };
+        }
+        slot.busy = true;
+        slot.reading = Some(Reading { input, overlay });
+        let ticket = self.ticket(Waiting::Rows(owner));
+        self.desk.read(ticket, reads);
+    }
+
+    fn rows_for(&mut self, owner: Owner, found: Result<Vec<Found>, StoreError>) {
+        let Some(slot) = self.owners.get_mut(&owner) else { return };
+        slot.busy = false;
+        let Some(Reading { input, overlay }) = slot.reading.take() else { return };
+        match found {
+            Ok(found) => self.apply(owner, input, Some(corrected(found, overlay))),
+            Err(error) => self.fail_input(owner, input, &error),
+        }
+        self.work_off(owner);
+    }
+
+    /// An owner takes an input with its rows.
+    fn apply(&mut self, owner: Owner, input: Input, rows: Option<Rows>) {
+        let Some(mut state) = self.owners.get_mut(&owner).and_then(|slot| slot.state.take()) else { return };
+        let result = match (&mut *state, input) {
+            (State::Account(account), Input::Note(note)) => {
+                let unanswered = unanswered(&note);
+                let result = self.turn(|turn| account.note(note, rows.unwrap_or_default(), turn));
+                result.map_err(|error| (error, unanswered))
+            }
+            (State::Account(account), Input::Stanza(session, stanza)) => {
+                self.owned_stanza(account, session, &stanza, rows, owner)
+            }
+            (State::Account(account), Input::Attach(conn, jid)) => {
+                self.attach(account, conn, &jid);
+                Ok(())
+            }
+            (State::Account(account), Input::Detach(session, undelivered)) => {
+                self.turn(|turn| {
+                    account.unbind(session, turn);
+                    account.undelivered(undelivered, turn);
+                });
+                Ok(())
+            }
+            (State::Directory(directory), Input::Note(note)) => self.directory_note(owner, directory, note, rows),
+            (State::Directory(_), Input::Stanza(..) | Input::Attach(..) | Input::Detach(..)) => {
+                debug_assert!(false, "a directory has no sessions");
+                Ok(())
+            }
+        };
+        if let Some(slot) = self.owners.get_mut(&owner) {
+            slot.state = Some(state);
+        }
+        if let Err((error, unanswered)) = result {
+            tracing::error!(%error, ?owner, "a stored row is unreadable");
+            self.counts.unreadable_rows += 1;
+            if let Some(reply) = unanswered {
+                self.effects.push(Effect::Answer(reply, Answer::Unavailable));
+            }
+        }
+        self.release(owner);
+        while let Some((owner, input, reads)) = self.starved.pop() {
+            self.read_for(owner, input, reads);
+        }
+        self.greet_attached();
+    }
+
+    fn directory_note(
+        &mut self,
+        owner: Owner,
+        directory: &mut Directory,
+        note: Note,
+        rows: Option<Rows>,
+    ) -> Result<(), (Unreadable, Option<ReplyTo>)> {
+        match note {
+            Note::Command { command: Command::Directory(command), reply, job } => {
+                let mut rows = rows.unwrap_or_default();
+                let answer = self.turn(|turn| directory.apply(turn, command, &mut rows)).map_err(|error| (error, reply))?;
+                if let Some(reply) = reply {
+                    self.effects.push(Effect::Answer(reply, Answer::Directory(answer)));
+                }
+                if let Some(job) = job {
+                    self.effects.send(job.from, Note::Confirmed(job.id));
+                }
+            }
+            Note::Confirmed(id) => {
+                let mut batch = Batch::default();
+                jobs::forget(&mut batch, &owner, id);
+                self.effects.push(Effect::WriteBehind(batch));
+            }
+            Note::Stanza(_) | Note::Command { .. } | Note::Drain(_) | Note::Handled { .. } => {
+                debug_assert!(false, "not for a directory");
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the effects happen that may, and holds back those behind a write.
+    fn release(&mut self, owner: Owner) {
+        if self.effects.is_empty() {
+            return;
+        }
+        let mut effects = mem::take(&mut self.effects);
+        for effect in effects.drain() {
+            let holding = self.owners.get(&owner).is_some_and(|slot| !slot.held.is_empty());
+            match effect {
+                Effect::Write(batch) => {
+                    let ticket = self.write(owner, batch);
+                    if let Some(slot) = self.owners.get_mut(&owner) {
+                        slot.held.push_back(Held::Until(ticket));
+                    }
+                }
+                Effect::WriteBehind(batch) => {
+                    self.write(owner, batch);
+                }
+                effect if holding => {
+                    if let Some(slot) = self.owners.get_mut(&owner) {
+                        slot.held.push_back(Held::Effect(effect));
+                    }
+                }
+                effect => self.perform(owner, effect),
+            }
+        }
+        // What was pushed meanwhile belongs to nobody's turn; there is nothing of the kind, and the capacity is kept.
+        debug_assert!(self.effects.is_empty(), "effects are performed, they make none");
+        self.effects = effects;
+    }
+
+    fn write(&mut self, owner: Owner, batch: Batch) -> Ticket {
+        let ticket = self.ticket(Waiting::Commit(owner));
+        if let Some(slot) = self.owners.get_mut(&owner) {
+            slot.unwritten.add(ticket, &batch.0);
+        }
+        self.desk.commit(ticket, batch);
+        ticket
+    }
+
+    /// One of the owner's batches is on disk: what waited for it happens.
+    fn written(&mut self, owner: Owner, ticket: Ticket, result: Result<(), StoreError>) {
+        if let Err(error) = result {
+            tracing::error!(%error, "a write failed");
+            return self.abandon(owner);
+        }
+        let Some(slot) = self.owners.get_mut(&owner) else { return };
+        slot.unwritten.written(ticket);
+        if matches!(slot.held.front(), Some(Held::Until(first)) if *first == ticket) {
+            slot.held.pop_front();
+        }
+        self.let_go(owner);
+    }
+
+    /// Performs what is held back up to the next write that is not done.
+    fn let_go(&mut self, owner: Owner) {
+        while let Some(slot) = self.owners.get_mut(&owner) {
+            match slot.held.front() {
+                None | Some(Held::Until(_)) => return,
+                Some(Held::Resume) if !slot.unwritten.is_empty() => return,
+                Some(Held::Resume) => {
+                    slot.held.pop_front();
+                    slot.busy = false;
+                    self.work_off(owner);
+                }
+                Some(Held::Effect(_)) => {
+                    if let Some(Held::Effect(effect)) = slot.held.pop_front() {
+                        self.perform(owner, effect);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does one thing that an owner asked for.
+    fn perform(&mut self, owner: Owner, effect: Effect) {
+        match effect {
+            Effect::Deliver(session, stanza) => self.deliver(session, stanza),
+            Effect::Send(to, note) => self.send(to, note),
+            Effect::Answer(reply, answer) => self.reply(reply, answer),
+            Effect::WhenFlushed(session, note) => self.when_flushed(owner, session, note),
+            Effect::End(session, ending) => self.end_session(session, ending),
+            Effect::Write(batch) | Effect::WriteBehind(batch) => {
+                self.write(owner, batch);
+            }
+        }
+    }
+
+    /// The disk refused. The owner's memory is ahead of its rows, so it is given up: whoever waits is told, its sessions end,
+    /// and the next use begins from the rows.
+    fn abandon(&mut self, owner: Owner) {
+        let Some(slot) = self.owners.remove(&owner) else { return };
+        let held = slot.held.into_iter().filter_map(|held| match held {
+            Held::Effect(Effect::Answer(reply, _)) => Some(reply),
+            Held::Effect(_) | Held::Until(_) | Held::Resume => None,
+        });
+        let waiting = slot.reading.into_iter().map(|reading| reading.input).chain(slot.inbox);
+        let mut replies: Vec<ReplyTo> = held.collect();
+        let mut attaching = Vec::new();
+        for input in waiting {
+            match input {
+                Input::Note(note) => replies.extend(unanswered(&note)),
+                Input::Attach(conn, _) => attaching.push(conn),
+                Input::Stanza(..) | Input::Detach(..) => {}
+            }
+        }
+        for reply in replies {
+            self.reply(reply, Answer::Unavailable);
+        }
+        for conn in attaching {
+            self.attach_failed(conn);
+        }
+        if let Some(State::Account(account)) = slot.state.as_deref() {
+            for session in account.sessions() {
+                self.end_session(session.id(), Ending::InternalServerError);
+            }
+        }
+    }
+
+    fn fail_input(&mut self, owner: Owner, input: Input, error: &StoreError) {
+        tracing::error!(%error, ?owner, "rows cannot be read");
+        match input {
+            Input::Note(note) => {
+                if let Some(reply) = unanswered(&note) {
+                    self.reply(reply, Answer::Unavailable);
+                }
+            }
+            Input::Stanza(session, _) => self.end_session(session, Ending::InternalServerError),
+            Input::Attach(conn, _) => self.attach_failed(conn),
+            Input::Detach(..) => {}
+        }
+    }
+}
+
+/// Whoever waits for the answer to a note.
+fn unanswered(note: &Note) -> Option<ReplyTo> {
+    match note {
+        Note::Command { reply, .. } => *reply,
+        Note::Stanza(_) | Note::Confirmed(_) | Note::Drain(_) | Note::Handled { .. } => None,
+    }
+}

@@ -1,0 +1,89 @@
+//! What waits to be written to one connection.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use proto::effect::Note;
+use proto::owner::Owner;
+
+/// Output in order. A quiet connection's holds no heap.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queue: VecDeque<Piece>,
+    bytes: usize,
+    /// What an owner wants to hear once all of this is taken.
+    when_flushed: Option<Box<(Owner, Note)>>,
+}
+
+/// One thing to write whole.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// Bytes as they go out: what a stream or an HTTP machine said.
+    Raw(Bytes),
+    /// A stanza, shared with whoever else gets it; framed when it is taken.
+    Stanza(Bytes),
+    /// An element of a stream's own, declared to stand alone.
+    Message(Bytes),
+}
+
+impl Piece {
+    fn bytes(&self) -> &Bytes {
+        match self {
+            Piece::Raw(bytes) | Piece::Stanza(bytes) | Piece::Message(bytes) => bytes,
+        }
+    }
+}
+
+impl Outbox {
+    pub fn push(&mut self, piece: Piece) {
+        self.bytes += piece.bytes().len();
+        self.queue.push_back(piece);
+    }
+
+    /// How much waits.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Takes the next thing.
+    pub fn pop(&mut self) -> Option<Piece> {
+        let piece = self.queue.pop_front()?;
+        self.bytes -= piece.bytes().len();
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_SLOTS_MAX {
+            self.queue = VecDeque::new();
+        }
+        Some(piece)
+    }
+
+    /// Gives back the memory of the queue itself, once nothing waits.
+    pub fn rest(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
+
+    /// The stanzas that nobody took.
+    pub fn undelivered(&mut self) -> Vec<Bytes> {
+        self.bytes = 0;
+        let stanza = |piece| match piece {
+            Piece::Stanza(bytes) => Some(bytes),
+            Piece::Raw(_) | Piece::Message(_) => None,
+        };
+        std::mem::take(&mut self.queue).into_iter().filter_map(stanza).collect()
+    }
+
+    pub fn set_when_flushed(&mut self, owner: Owner, note: Note) {
+        self.when_flushed = Some(Box::new((owner, note)));
+    }
+
+    pub fn take_when_flushed(&mut self) -> Option<(Owner, Note)> {
+        if self.queue.is_empty() { self.when_flushed.take().map(|boxed| *boxed) } else { None }
+    }
+}
+
+/// Room for this many pieces is kept while a connection is busy.
+const KEPT_SLOTS_MAX: usize = 64;

@@ -1,0 +1,187 @@
+//! The owners of a shard: loaded when they are needed, one input at a time, effects in order, evicted when quiet.
+//!
+//! An owner's inputs are taken one after another. While one waits for rows, the others queue up behind it. Effects happen in
+//! the order in which they were asked for; whatever follows a write waits until that is on disk, also for later inputs of the
+//! same owner. So what an owner has told anybody is never ahead of what the disk would tell after a crash.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use proto::account::Account;
+use proto::effect::{Effect, Note, SessionId};
+use proto::jid::FullJid;
+use proto::model::directory::{self, Directory};
+use proto::owner::Owner;
+use proto::row::{Change, Found, Key, Read, Reads, Rows, Unreadable};
+use proto::time::Instant;
+
+use super::conns::ConnId;
+use super::desk::Ticket;
+
+/// An owner's state in memory.
+pub(super) enum State {
+    Account(Account),
+    Directory(Directory),
+}
+
+/// Something for an owner to take.
+pub(super) enum Input {
+    Note(Note),
+    /// A stanza that had to wait; it takes a client stream's declarations for granted.
+    Stanza(SessionId, Bytes),
+    Attach(ConnId, FullJid),
+    Detach(SessionId, Vec<Bytes>),
+}
+
+/// An effect that waits for a write before it.
+pub(super) enum Held {
+    Effect(Effect),
+    Until(Ticket),
+    /// The next input needs ranges read, which have to wait for every write.
+    Resume,
+}
+
+/// One owner.
+pub(super) struct Slot {
+    /// Taken out while an input is applied, and absent while it is loaded.
+    pub state: Option<Box<State>>,
+    /// The input that waits for rows; nothing else is taken meanwhile.
+    pub reading: Option<Reading>,
+    /// Rows are on their way, for the state or for the input.
+    pub busy: bool,
+    pub inbox: VecDeque<Input>,
+    pub held: VecDeque<Held>,
+    pub unwritten: Unwritten,
+    pub used: Instant,
+}
+
+/// An input and what is newer than the rows that are being read for it.
+pub(super) struct Reading {
+    pub input: Input,
+    pub overlay: Overlay,
+}
+
+/// For each read, the row as an unfinished write has it.
+type Overlay = Vec<Option<Option<Bytes>>>;
+
+impl Slot {
+    pub fn new(now: Instant) -> Slot {
+        Slot {
+            state: None,
+            reading: None,
+            busy: true,
+            inbox: VecDeque::new(),
+            held: VecDeque::new(),
+            unwritten: Unwritten::default(),
+            used: now,
+        }
+    }
+
+    /// Whether an input can be applied right now.
+    pub fn is_free(&self) -> bool {
+        !self.busy && self.inbox.is_empty() && self.state.is_some()
+    }
+
+    /// Whether the owner can be forgotten: nobody is connected, nothing is under way, and it was quiet for a while.
+    pub fn is_quiet(&self, since: Instant) -> bool {
+        let connected = match self.state.as_deref() {
+            Some(State::Account(account)) => !account.sessions().is_empty(),
+            Some(State::Directory(_)) => false,
+            None => true,
+        };
+        !connected && !self.busy && self.inbox.is_empty() && self.held.is_empty() && self.unwritten.is_empty() && self.used < since
+    }
+}
+
+/// Writes that are not on disk yet. Rows read meanwhile are corrected by them, so that an owner sees its own writes.
+#[derive(Default)]
+pub(super) struct Unwritten {
+    rows: HashMap<(&'static str, Key), (Ticket, Option<Bytes>), RandomState>,
+    tickets: usize,
+    /// Range deletions under way: reads wait for those.
+    ranges: usize,
+    range_tickets: Vec<Ticket>,
+}
+
+impl Unwritten {
+    pub fn is_empty(&self) -> bool {
+        self.tickets == 0
+    }
+
+    pub fn add(&mut self, ticket: Ticket, changes: &[Change]) {
+        self.tickets += 1;
+        for change in changes {
+            match change {
+                Change::Put(table, key, value) => {
+                    self.rows.insert((table.name(), key.clone()), (ticket, Some(value.clone())));
+                }
+                Change::Delete(table, key) => {
+                    self.rows.insert((table.name(), key.clone()), (ticket, None));
+                }
+                Change::DeleteRange(..) => {
+                    self.ranges += 1;
+                    self.range_tickets.push(ticket);
+                }
+            }
+        }
+    }
+
+    pub fn written(&mut self, ticket: Ticket) {
+        self.tickets -= 1;
+        self.range_tickets.retain(|&range| range != ticket);
+        self.ranges = self.range_tickets.len();
+        if self.tickets == 0 {
+            // Gives the memory back too: an idle owner holds none for this.
+            self.rows = HashMap::default();
+        } else {
+            self.rows.retain(|_, (last, _)| *last != ticket);
+        }
+    }
+
+    /// Whether these reads can be corrected: single rows can, ranges have to wait for what is being written.
+    pub fn can_correct(&self, reads: &Reads) -> bool {
+        self.is_empty() || (self.ranges == 0 && reads.0.iter().all(|read| matches!(read, Read::Get(..))))
+    }
+
+    pub fn overlay(&self, reads: &Reads) -> Overlay {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let newer = |read: &Read| match read {
+            Read::Get(table, key) => self.rows.get(&(table.name(), key.clone())).map(|(_, value)| value.clone()),
+            Read::Scan { .. } => None,
+        };
+        reads.0.iter().map(newer).collect()
+    }
+}
+
+/// The rows as the owner's own unfinished writes leave them.
+pub(super) fn corrected(mut found: Vec<Found>, overlay: Overlay) -> Rows {
+    for (found, newer) in found.iter_mut().zip(overlay) {
+        if let Some(value) = newer {
+            *found = Found::Row(value);
+        }
+    }
+    Rows::new(found)
+}
+
+/// The rows an owner is made of.
+pub(super) fn load_reads(owner: &Owner) -> Reads {
+    match owner {
+        Owner::Account(id) => Account::load_reads(*id),
+        Owner::App(app) => directory::load_reads(*app),
+        Owner::Dialog(..) => Reads::none(),
+    }
+}
+
+/// The owner in its rows. Dialogs have no state of their own yet, and nobody sends them anything.
+pub(super) fn load(owner: &Owner, domain: &str, rows: Rows) -> Result<Option<State>, Unreadable> {
+    Ok(match owner {
+        Owner::Account(id) => Some(State::Account(Account::load(*id, domain, rows)?)),
+        Owner::App(app) => Some(State::Directory(Directory::load(*app, rows)?)),
+        Owner::Dialog(..) => None,
+    })
+}

@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::*;
-use crate::jid::{AppId, UserId};
+use crate::effect::Random;
+use crate::jid::{AppId, Domain, UserId};
+use crate::sasl::{ChannelBindings, Credentials, TokenRecord};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef00000001";
 const SALT: [u8; 16] = *b"0123456789abcdef";
@@ -20,8 +22,6 @@ static SECRETS: LazyLock<(Credentials, TokenRecord)> = LazyLock::new(|| {
     let token = credentials.token_record(TOKEN);
     (credentials, token)
 });
-
-use crate::sasl::{Credentials, TokenRecord};
 
 /// Counts upwards, so that two runs of one script are the same.
 struct Counting(u8);

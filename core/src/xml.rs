@@ -16,6 +16,7 @@
 mod agreement;
 mod chars;
 mod context;
+mod declaration;
 pub mod element;
 mod error;
 pub mod framer;

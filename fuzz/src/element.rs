@@ -18,7 +18,9 @@ pub fn run(data: &[u8]) {
         }
     };
     let meaning = Meaning::of(root);
-    assert_eq!(Some(&meaning), theirs().as_ref());
+    if Meaning::oracle_can_judge(data) {
+        assert_eq!(Some(&meaning), theirs().as_ref());
+    }
     assert_eq!(framer::only_element(data, limits), Ok(data));
 
     let mut out = Vec::new();

@@ -78,7 +78,9 @@ pub fn run(data: &[u8]) {
     let mut nodes = Nodes::new();
     let root = nodes.parse(&out, &Context::ALONE, &limits).expect("what is written is well-formed");
     assert_eq!(Meaning::of(root), expected);
-    assert_eq!(Meaning::by_oracle(&out), Some(expected));
+    if Meaning::oracle_can_judge(&out) {
+        assert_eq!(Meaning::by_oracle(&out), Some(expected));
+    }
 }
 
 /// The characters that XML can hold.

@@ -62,7 +62,9 @@ fn agree(document: &str) -> Result<(), TestCaseError> {
     match ours {
         Ok(root) => {
             let meaning = Meaning::of(root);
-            prop_assert_eq!(Some(&meaning), theirs.as_ref());
+            if Meaning::oracle_can_judge(document.as_bytes()) {
+                prop_assert_eq!(Some(&meaning), theirs.as_ref());
+            }
             prop_assert_eq!(framer::only_element(document.as_bytes(), &Limits::STANZA), Ok(document.as_bytes()));
             let mut out = Vec::new();
             splice::forward(root, &[], |_| {}, &mut out);

@@ -11,6 +11,11 @@ pub(super) const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
+/// The first place from `at` on that is not white space.
+pub(super) fn skip_space(input: &[u8], at: usize) -> usize {
+    input[at..].iter().position(|&byte| !is_space(byte)).map_or(input.len(), |length| at + length)
+}
+
 /// A byte that names may hold and that stands for itself: the names of nearly every element and attribute are made of
 /// these. Non-ASCII characters and the colon of a prefix take the long way.
 pub(super) fn is_plain_name_byte(byte: u8) -> bool {
@@ -128,13 +133,15 @@ fn is_name_like(name: &[u8]) -> bool {
 ///
 /// The references must have been checked.
 pub(super) fn attribute_value(raw: &str) -> Cow<'_, str> {
-    let special = |&byte: &u8| matches!(byte, b'&' | b'\t' | b'\n' | b'\r');
-    if !raw.as_bytes().iter().any(|byte| special(byte)) {
+    fn special(byte: &u8) -> bool {
+        matches!(byte, b'&' | b'\t' | b'\n' | b'\r')
+    }
+    if !raw.as_bytes().iter().any(special) {
         return Cow::Borrowed(raw);
     }
     let mut value = String::with_capacity(raw.len());
     let mut rest = raw;
-    while let Some(at) = rest.as_bytes().iter().position(|byte| special(byte)) {
+    while let Some(at) = rest.as_bytes().iter().position(special) {
         value.push_str(&rest[..at]);
         let bytes = &rest.as_bytes()[at..];
         let used = match bytes {
@@ -229,7 +236,8 @@ mod tests {
 
     #[test]
     fn decodes_references_and_refuses_the_rest() {
-        let cases: &[(&str, Result<(char, usize), XmlError>)] = &[
+        type Case = (&'static str, Result<(char, usize), XmlError>);
+        let cases: &[Case] = &[
             ("&amp;x", Ok(('&', 5))),
             ("&lt;", Ok(('<', 4))),
             ("&#65;", Ok(('A', 5))),

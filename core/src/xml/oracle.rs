@@ -32,6 +32,11 @@ impl Meaning {
         }
     }
 
+    /// Whether the oracle's refusal counts: it leaves U+FDF0 to U+FFFD out of names, which XML 1.0 §2.3 has in.
+    pub fn oracle_can_judge(document: &[u8]) -> bool {
+        !String::from_utf8_lossy(document).contains(|c| matches!(c, '\u{FDF0}'..='\u{FFFD}'))
+    }
+
     /// As the oracle reads the document; none if it refuses it.
     pub fn by_oracle(document: &[u8]) -> Option<Meaning> {
         // The oracle refuses carriage returns; XML 1.0 §2.11 has them replaced before parsing.

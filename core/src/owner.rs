@@ -58,12 +58,18 @@ pub enum Owner {
 
 impl Owner {
     /// The partition this owner lives in; the same on every machine and in every release.
+    ///
+    /// A dialog's id holds its partition, so that whoever makes the id decides where the dialog lives: a private one with one of
+    /// its two users.
     pub fn partition(&self) -> Partition {
         let mut hash = Fnv::new();
         match self {
             Owner::App(app) => hash.byte(1).bytes(&app.0.to_be_bytes()),
             Owner::Account(id) => hash.byte(2).bytes(&id.app.0.to_be_bytes()).bytes(&id.user.0.to_be_bytes()),
-            Owner::Dialog(app, dialog) => hash.byte(3).bytes(&app.0.to_be_bytes()).bytes(dialog.as_bytes()),
+            Owner::Dialog(_, dialog) => {
+                let [.., high, low] = *dialog.as_bytes();
+                return Partition(u16::from_be_bytes([high, low]) % PARTITIONS);
+            }
         };
         Partition((hash.mixed() % u64::from(PARTITIONS)) as u16)
     }

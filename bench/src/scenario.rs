@@ -35,6 +35,11 @@ pub struct Bench {
     pub progress: Progress,
 }
 
+/// A server that uses no more of one core than this is at rest.
+const QUIET_SHARE: f64 = 0.03;
+/// A server that never rests is measured as it is.
+const SETTLE_MAX: Duration = Duration::from_secs(15);
+
 /// What a scenario found.
 pub struct Findings {
     /// Parameters of the scenario itself.
@@ -72,7 +77,21 @@ impl Bench {
         if there < needed { Err(RunError::Accounts { needed, there }) } else { Ok(()) }
     }
 
-    /// Lets the server come to rest.
+    /// Lets the server finish what it has put off: quiet time, again and again until it hardly works any more.
+    pub fn settle(&mut self) -> Result<(), RunError> {
+        let give_up = Instant::now() + SETTLE_MAX;
+        loop {
+            let before = if self.server.is_unknown() { None } else { Some(self.server.sample()?) };
+            self.rest(self.settle)?;
+            let Some(before) = before else { return Ok(()) };
+            let busy = (self.server.sample()? - before).secs();
+            if busy <= self.settle.as_secs_f64() * QUIET_SHARE || Instant::now() >= give_up {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does nothing for so long.
     pub fn rest(&mut self, time: Duration) -> Result<Rest, RunError> {
         let until = Instant::now() + time;
         let mut rest = Rest { until, ..Rest::default() };

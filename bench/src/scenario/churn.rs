@@ -25,6 +25,7 @@ pub struct Churn {
 /// Keeps `--logins` logins under way over all users in turn.
 pub fn run(bench: &mut Bench, churn: &Churn) -> Result<Findings, RunError> {
     bench.need_accounts(bench.logins)?;
+    bench.settle()?;
     let mut meter = Meter::start(&bench.server, "logins", "login")?;
     let mut handler = Turnstile {
         next_account: 0,
@@ -45,7 +46,7 @@ pub fn run(bench: &mut Bench, churn: &Churn) -> Result<Findings, RunError> {
         return Err(e.into());
     }
     meter.work_done();
-    bench.rest(bench.settle)?;
+    bench.settle()?;
     let mut phase = meter.stop(&bench.server, done)?;
     phase.latency_us = latencies.summary();
     phase.counts.insert("failed", failed);

@@ -25,10 +25,11 @@ pub fn run(bench: &mut Bench, idle: &Idle) -> Result<Findings, RunError> {
     let users = bench.engine.accounts().len();
     let accounts: Vec<usize> = (0..idle.connections).map(|i| i % users).collect();
 
+    bench.settle()?;
     let mut meter = Meter::start(&bench.server, "login", "login")?;
     let (_, failed) = bring_up(bench, &accounts)?;
     meter.work_done();
-    bench.rest(bench.settle)?;
+    bench.settle()?;
     let mut login = meter.stop(&bench.server, idle.connections as u64)?;
     login.counts.insert("failed_attempts", failed);
 

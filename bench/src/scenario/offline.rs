@@ -61,6 +61,7 @@ pub fn run(bench: &mut Bench, offline: &Offline) -> Result<Findings, RunError> {
     let mut ledger = Ledger::new(offline.recipients);
     let mut failures = Vec::new();
 
+    bench.settle()?;
     let login = visit(bench, "login", offline, &mut ledger, 0, &mut failures)?;
     if ledger.strays > 0 {
         // Left over from an earlier run: now they are gone.
@@ -69,7 +70,7 @@ pub fn run(bench: &mut Bench, offline: &Offline) -> Result<Findings, RunError> {
 
     let senders: Vec<usize> = (0..offline.senders).collect();
     let (connections, _) = bring_up(bench, &senders)?;
-    bench.rest(bench.settle)?;
+    bench.settle()?;
     let jids: Vec<String> = bench.engine.accounts()[recipients].iter().map(|account| account.jid()).collect();
     let mut meter = Meter::start(&bench.server, "store", "message")?;
     let mut post = Post {
@@ -93,7 +94,7 @@ pub fn run(bench: &mut Bench, offline: &Offline) -> Result<Findings, RunError> {
         return Err(RunError::TimedOut("messages are stored"));
     }
     meter.work_done();
-    bench.rest(bench.settle)?;
+    bench.settle()?;
     let mut store = meter.stop(&bench.server, ledger.sent)?;
     store.counts.insert("errors", errors);
     if errors > 0 {
@@ -163,7 +164,7 @@ fn visit(
         return Err(RunError::TimedOut("recipients fetch their messages"));
     }
     meter.work_done();
-    bench.rest(bench.settle)?;
+    bench.settle()?;
     let mut phase = meter.stop(&bench.server, offline.recipients as u64)?;
     phase.counts.insert("messages", ledger.received - received_before);
     if without_delay > 0 {

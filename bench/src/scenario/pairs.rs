@@ -54,7 +54,7 @@ pub fn run(bench: &mut Bench, pairs: &Pairs) -> Result<Findings, RunError> {
     bench.need_accounts(users)?;
     let accounts: Vec<usize> = (0..users).collect();
     let (connections, _) = bring_up(bench, &accounts)?;
-    bench.rest(bench.settle)?;
+    bench.settle()?;
 
     let letters =
         (0..users).map(|user| Letter::new(&bench.engine.accounts()[user ^ 1].jid(), pairs.size, pairs.save)).collect();

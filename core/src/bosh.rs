@@ -113,6 +113,8 @@ pub struct Session {
     inbox_bytes: usize,
     outbox: VecDeque<Box<[u8]>>,
     outbox_bytes: usize,
+    /// Elements of the answers since the last request: a client that got them makes another one (XEP-0124 §9).
+    unconfirmed: Vec<Box<[u8]>>,
     /// When all requests had been answered, and how long the client may be silent from then on.
     silent_since: Instant,
     patience: Duration,
@@ -182,6 +184,7 @@ impl Session {
             inbox_bytes: 0,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
+            unconfirmed: Vec::new(),
             silent_since: now,
             patience: Duration::from_secs(INACTIVITY_SECS_MAX),
             last_empty: None,
@@ -275,10 +278,12 @@ impl Session {
         held.chain(self.early.iter().map(|(id, _)| *id)).chain(self.due.iter().map(|answer| answer.request))
     }
 
-    /// The elements that no answer has taken, once the session is over.
+    /// The elements that did not reach the client, once the session is over: those that no answer took, and if the client fell
+    /// silent those of the answers after which it should have spoken and did not.
     pub fn undelivered(&mut self) -> impl Iterator<Item = Box<[u8]>> + '_ {
         self.outbox_bytes = 0;
-        self.outbox.drain(..)
+        let elements = self.unconfirmed.drain(..).chain(self.outbox.drain(..));
+        elements.filter(|element| !element.starts_with(b"<stream:"))
     }
 
     /// The stream asked for [`Close`](crate::stream::Ask::Close): the client hears of it with its next answer.
@@ -377,6 +382,7 @@ impl Session {
         .into();
         self.fresh = false;
         self.answered_nothing = elements.is_empty();
+        self.unconfirmed.extend(elements);
         self.held.pop_front();
         self.remember(oldest.rid, bytes.clone());
         if self.held.is_empty() {
@@ -416,6 +422,8 @@ impl Session {
     fn accept(&mut self, now: Instant, id: RequestId, request: Request) {
         self.expected = request.rid + 1;
         self.replays = 0;
+        // The capacity too: an idle session keeps nothing.
+        self.unconfirmed = Vec::new();
         self.patience = Duration::from_secs(INACTIVITY_SECS_MAX);
         if self.is_too_often(now, &request) {
             return self.break_off(id, Terminal::PolicyViolation);
@@ -511,8 +519,6 @@ impl Session {
             self.due.push_back(Answer { request: early, body: Terminal::ItemNotFound.body().into() });
         }
         self.ending = Ending::Over;
-        self.outbox.clear();
-        self.outbox_bytes = 0;
         self.inbox.clear();
         self.inbox_bytes = 0;
     }

@@ -288,6 +288,34 @@ fn silence_ends_the_session() {
     assert!(client.session.is_over());
 }
 
+#[test]
+fn what_a_silent_client_did_not_get_is_handed_back() {
+    let left = |client: &mut Client| {
+        client.session.undelivered().map(|e| String::from_utf8(e.into()).unwrap()).collect::<Vec<_>>()
+    };
+    let mut client = Client::new();
+    client.sends(1, 101, "");
+    client.session.push(b"<message id='1'/>");
+    client.polls();
+    client.sends(2, 102, "");
+    // The first has arrived, or there would be no second request. The second is lost with the client.
+    client.session.push(b"<message id='2'/>");
+    assert_eq!(client.polls().len(), 1);
+    client.session.push(b"<message id='3'/>");
+    client.waits(60);
+    assert!(client.session.is_over());
+    assert_eq!(left(&mut client), ["<message id='2'/>", "<message id='3'/>"]);
+
+    // A client that takes its leave has had everything that fits into the last answer.
+    let mut client = Client::new();
+    client.session.push(b"<message id='1'/>");
+    client.session.request(client.now, RequestId(1), parse(&with_rid(101, "type='terminate'")).unwrap());
+    client.session.end();
+    client.polls();
+    assert!(client.session.is_over());
+    assert!(left(&mut client).is_empty());
+}
+
 // XEP-0124 §13
 #[test]
 fn a_client_that_leaves_is_told_goodbye_on_its_oldest_request() {

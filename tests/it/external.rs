@@ -50,6 +50,15 @@ fn the_rest_api_answers_as_specified() {
 }
 
 #[test]
+fn slow_clients_run_into_time_limits() {
+    beside_others(|| {
+        let limits = "[limits]\nlogin_secs_max = 4\nrequest_secs_max = 4\nkeep_alive_secs_max = 4\nidle_secs_max = 4\nping_secs_max = 4";
+        let server = Server::start_with(limits);
+        suite::python(&server, "slow", &[], SUITE_SECS_MAX);
+    });
+}
+
+#[test]
 fn hostile_clients_harm_nobody_else() {
     let _alone = QUIET.write().unwrap_or_else(PoisonError::into_inner);
     let server = Server::start();

@@ -183,14 +183,13 @@ impl Client {
             return Ok(self.ready.remove(at).expect("the position is in the queue"));
         }
         let deadline = Instant::now() + Duration::from_secs(ANSWER_SECS_MAX);
-        let found = loop {
+        loop {
             match self.pull(deadline.saturating_duration_since(Instant::now())) {
                 Ok(element) if wants(&element) => break Ok(element),
                 Ok(element) => self.ready.push_back(element),
                 Err(error) => break Err(error),
             }
-        };
-        found
+        }
     }
 
     fn pull(&mut self, limit: Duration) -> io::Result<String> {

@@ -75,7 +75,7 @@ impl Server {
         Self::start_with("")
     }
 
-    /// As [`Server::start`], with lines added to the configuration.
+    /// As [`Server::start`], with tables added to the configuration.
     pub fn start_with(extra: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("rookery-it-").tempdir().expect("a temporary directory");
         let ports = Ports::free();
@@ -216,15 +216,16 @@ fn configuration(directory: &Path, ports: Ports, extra: &str) -> String {
     let Ports { xmpp, xmpps, websocket, bosh, https, http } = ports;
     format!(
         r#"domain = "{DOMAIN}"
-data = "{}"
+data_dir = "{}"
 
 [listen]
-xmpp = "127.0.0.1:{xmpp}"
-xmpps = "127.0.0.1:{xmpps}"
-websocket = "127.0.0.1:{websocket}"
-bosh = "127.0.0.1:{bosh}"
-https = "127.0.0.1:{https}"
-http = "127.0.0.1:{http}"
+xmpp = ["127.0.0.1:{xmpp}"]
+xmpps = ["127.0.0.1:{xmpps}"]
+websocket = ["127.0.0.1:{websocket}"]
+bosh = ["127.0.0.1:{bosh}"]
+https = ["127.0.0.1:{https}"]
+http = ["127.0.0.1:{http}"]
+
 {extra}
 "#,
         data.display()

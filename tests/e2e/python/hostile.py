@@ -740,46 +740,5 @@ class WebSockets(Hostile):
         self.assertTrue(socket_.ended())
 
 
-@unittest.skipIf("ROOKERY_SHORT_TIMEOUTS" not in os.environ, "ROOKERY_SHORT_TIMEOUTS is not set: the waits would be minutes")
-class SlowClients(Hostile):
-    """H01: each stage of a connection has a time limit of its own. The harness sets them to a few seconds."""
-
-    def closed_within(self, stream, seconds):
-        started = time.monotonic()
-        stream.rest(seconds)
-        self.assertLess(time.monotonic() - started, seconds)
-
-    def test_h01_a_header_a_byte_at_a_time(self):
-        stream = Stream()
-        deadline = time.monotonic() + 30
-        try:
-            for byte in HEADER.encode():
-                stream.send(bytes([byte]))
-                time.sleep(0.5)
-                self.assertLess(time.monotonic(), deadline, "a slow header is waited for")
-        except OSError:
-            pass
-
-    def test_h01_idle_before_anything(self):
-        self.closed_within(Stream(), 30)
-
-    def test_h01_idle_in_the_tls_handshake(self):
-        sock = socket.create_connection((world.HOST, world.XMPPS_PORT), 30)
-        sock.sendall(bytes.fromhex("1603010200"))
-        self.assertEqual(sock.recv(10), b"")
-
-    def test_h01_idle_after_features(self):
-        stream = Stream(tls_first=True)
-        stream.secure()
-        self.closed_within(stream, 30)
-
-    def test_h01_idle_after_login_before_bind(self):
-        stream = Stream(tls_first=True)
-        stream.secure()
-        stream.plain(self.attacker_user)
-        stream.restart()
-        self.closed_within(stream, 30)
-
-
 if __name__ == "__main__":
     unittest.main()

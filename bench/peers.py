@@ -17,6 +17,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -97,7 +98,7 @@ class Server:
             return False
 
     def last_words(self):
-        return (self.directory / "console.log").read_text(errors="replace")[-2000:]
+        return (self.directory / "console.log").read_text(errors="replace")[-4000:]
 
     def stop(self):
         if self.process is None:
@@ -240,16 +241,60 @@ class Relay(Server):
 
 
 class Rookery(Server):
+    """Ours; its users are made as an app makes them, through the REST API with the keys printed at the first start."""
+
     name = "rookery"
     without = ()
 
     def prepare(self):
+        self.api = free_port()
+        pem = self.certificate()
         config = self.directory / "rookery.toml"
-        config.write_text(self.options.rookery_config.read_text().format(
-            directory=self.directory, xmpp=self.port, xmpps=self.port + 1, ws=self.port + 2, bosh=self.port + 3,
-            http=self.api, https=self.api + 1, domain=DOMAIN,
-        ))
+        # The limits that correspond to shapers and quotas, which the others have switched off, too.
+        config.write_text(f"""\
+domain = "{DOMAIN}"
+data_dir = "{self.directory}/data"
+
+[listen]
+xmpp = ["127.0.0.1:{self.port}"]
+xmpps = []
+websocket = []
+bosh = []
+https = []
+http = ["127.0.0.1:{self.api}"]
+
+[tls]
+cert = "{pem}"
+key = "{pem}"
+
+[log]
+level = "warn"
+
+[limits]
+client_bytes_per_sec_max = 0
+connections_per_address_max = 0
+connections_max = 0
+""")
         return [self.options.rookery, "--config", str(config)]
+
+    def answers(self):
+        return super().answers() and all(self.keys())
+
+    def keys(self):
+        """Application id, authorization key and secret from the box that the first start prints."""
+        text = re.sub(r"\x1b\[[0-9;]*m", "", self.last_words())
+        labels = (r"app(?:lication)?[ _-]*id", r"auth(?:ori[sz]ation)?[ _-]*key", r"secret")
+        found = [re.search(label + r"[^\w\n]+([\w.~+/=-]+)", text, re.IGNORECASE) for label in labels]
+        return [match and match[1] for match in found]
+
+    def populate(self):
+        app, key, secret = self.keys()
+        subprocess.run(
+            [self.options.bench, "users", "rookery", "--api", f"http://127.0.0.1:{self.api}", "--app", app]
+            + ["--key", key, "--secret", secret, "--domain", DOMAIN, "--password", PASSWORD]
+            + ["--count", str(self.options.users), "--out", self.users],
+            check=True,
+        )
 
 
 def run(server, scenario, arguments, out, options, tls="starttls"):
@@ -346,6 +391,11 @@ def table(results, servers, options):
                 cell += f" ({value / ours:.1f}×)"
             cells.append(cell)
         lines.append(f"| {title}{f', {unit}' if unit else ''} | " + " | ".join(cells) + " |")
+    found = [result["machine"] for runs in results.values() for result in runs]
+    if found:
+        loads = [machine["load"] for machine in found]
+        machine = f"{found[0]['cores']} cores {found[0]['cpu']}, Linux {found[0]['kernel']}"
+        lines += ["", f"{machine}; load before the runs {min(loads):.1f} to {max(loads):.1f}", ""]
     for (server, scenario), found in results.items():
         for result in found:
             lines += [f"- {server}, {scenario}: {failure}" for failure in result["failures"]]
@@ -376,7 +426,6 @@ def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--bench", default="target/release/rookery-bench", help="the driver")
     parser.add_argument("--rookery", help="the rookery binary; without it only the others run")
-    parser.add_argument("--rookery-config", type=Path, default=Path(__file__).with_name("rookery.toml.in"))
     parser.add_argument("--servers", default="rookery,ejabberd,prosody", help="which, with commas; also: relay")
     parser.add_argument("--only", help="scenarios, with commas")
     parser.add_argument("--rounds", type=int, default=1)
@@ -387,7 +436,7 @@ def options_of(arguments):
     parser.add_argument("--offline", type=int, default=50, help="messages for each of 200 users")
     parser.add_argument("--nice", type=int, default=0, help="for servers and driver alike; below 0 keeps other work away")
     parser.add_argument("--with-failures", action="store_true", help="count runs with failures, too")
-    parser.add_argument("--out", type=Path, default=Path("bench-results"))
+    parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "rookery-bench")
     options = parser.parse_args(arguments)
     options.bench = str(Path(options.bench).resolve())
     options.rookery = options.rookery and str(Path(options.rookery).resolve())

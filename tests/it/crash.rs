@@ -235,10 +235,10 @@ fn check_roster(ports: Ports, keeper: &Account, expected: &mut Roster, round: u6
         attribute(&format!("<item{item}"), "name").map(str::to_owned)
     };
     // The change that was under way when the server was killed: from now on what it came to is what it must stay.
-    if let Some((contact, name)) = expected.unanswered.take() {
-        if name_in_roster(&contact).as_ref() == Some(&name) {
-            expected.names.insert(contact, name);
-        }
+    if let Some((contact, name)) = expected.unanswered.take()
+        && name_in_roster(&contact).as_ref() == Some(&name)
+    {
+        expected.names.insert(contact, name);
     }
     for (contact, name) in &expected.names {
         assert_eq!(name_in_roster(contact).as_ref(), Some(name), "round {round}: {contact}");

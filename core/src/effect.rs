@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Answer, Command};
+use crate::ext::{Contacts, Service};
 use crate::limits::Limits;
 use crate::model::jobs;
 use crate::owner::Owner;
@@ -184,6 +185,25 @@ pub struct Site {
     pub software: &'static str,
     /// The version alone.
     pub version: &'static str,
+    /// Services beside this one that users are told of. XEP-0215
+    pub services: Arc<[Service]>,
+    /// Whom users can turn to. XEP-0157
+    pub contacts: Arc<Contacts>,
+}
+
+impl Site {
+    /// The settings of an operator who has set nothing but the domain.
+    pub fn of(domain: &str) -> Site {
+        Site {
+            domain: domain.into(),
+            muc_domain: format!("muc.{domain}").into(),
+            limits: Limits::default(),
+            software: "rookery",
+            version: env!("CARGO_PKG_VERSION"),
+            services: Arc::new([]),
+            contacts: Arc::default(),
+        }
+    }
 }
 
 /// One turn of an owner: the moment, the settings, chance, and the list to fill.

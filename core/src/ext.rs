@@ -6,16 +6,19 @@
 use std::borrow::Cow;
 
 use crate::account::Account;
-use crate::effect::{SessionId, Turn};
+use crate::effect::{SessionId, Site, Turn};
 use crate::error::Condition;
 use crate::ns;
 use crate::row::{Reads, Rows, Table};
 use crate::stanza::{IqAnswer, IqKind, Sender};
 use crate::stream::Feature;
-use crate::xml::Element;
+use crate::xml::{Element, Writer};
 
+mod contact_addresses;
 mod disco;
 mod entity_time;
+mod external_services;
+mod form;
 mod last_activity;
 mod ping;
 mod registration;
@@ -23,6 +26,9 @@ pub(crate) mod roster;
 mod session;
 mod software_version;
 mod stream_management;
+
+pub use contact_addresses::Contacts;
+pub use external_services::{Access, Secret, Service, ServiceKind, ServiceTransport};
 
 /// Every extension the server has. The order is that of the README's list; of two that look at the same stanza the first
 /// comes first.
@@ -35,8 +41,10 @@ pub static EXTENSIONS: &[&Extension] = &[
     &registration::REGISTRATION,
     &software_version::SOFTWARE_VERSION,
     &stream_management::STREAM_MANAGEMENT,
+    &contact_addresses::CONTACT_ADDRESSES,
     &ping::PING,
     &entity_time::ENTITY_TIME,
+    &external_services::EXTERNAL_SERVICES,
 ];
 
 /// Where an extension is written down.
@@ -57,6 +65,8 @@ pub struct Extension {
     pub spec: Spec,
     /// What disco#info of the server announces.
     pub server_features: &'static [&'static str],
+    /// What disco#info of the server says besides features. XEP-0128
+    pub server_forms: &'static [ServerForm],
     /// What disco#info of an account announces.
     pub account_features: &'static [&'static str],
     /// What the stream features announce once the user is known: an element's name and namespace.
@@ -75,6 +85,7 @@ impl Extension {
         name: "",
         spec: Spec::Rfc(6120, ""),
         server_features: &[],
+        server_forms: &[],
         account_features: &[],
         stream_features: &[],
         tables: &[],
@@ -82,6 +93,9 @@ impl Extension {
         nonzas: &[],
     };
 }
+
+/// Writes a data form that says something of the server, or nothing when there is nothing to say.
+pub type ServerForm = fn(&Site, &mut Writer<'_>);
 
 /// Whom an iq must be addressed to for a route to take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -142,6 +142,8 @@ pub const PING: &str = "urn:xmpp:ping";
 pub const TIME: &str = "urn:xmpp:time";
 /// XEP-0203: delayed delivery.
 pub const DELAY: &str = "urn:xmpp:delay";
+/// XEP-0215: external service discovery.
+pub const EXTERNAL_SERVICES: &str = "urn:xmpp:extdisco:2";
 /// XEP-0224: attention.
 pub const ATTENTION: &str = "urn:xmpp:attention:0";
 /// XEP-0249: direct invitations to a room.

@@ -51,17 +51,10 @@ pub fn target<'a>(to: Option<&'a Jid<'_>>, me: AccountId, site: &Site) -> Target
 mod tests {
     use super::*;
     use crate::jid::user::{AppId, UserId};
-    use crate::limits::Limits;
 
     #[test]
     fn addresses_mean_what_the_tenancy_says() {
-        let site = Site {
-            domain: "localhost".into(),
-            muc_domain: "muc.localhost".into(),
-            limits: Limits::default(),
-            software: "rookery",
-            version: "0",
-        };
+        let site = Site::of("localhost");
         let me = AccountId { app: AppId(7), user: UserId(1) };
         let other = AccountId { app: AppId(7), user: UserId(2) };
         let cases = [

@@ -568,13 +568,7 @@ fn everything() -> Range {
 
 fn terms(limits: Limits) -> Terms {
     Terms {
-        site: Site {
-            domain: DOMAIN.into(),
-            muc_domain: format!("muc.{DOMAIN}").into(),
-            limits,
-            software: "rookery",
-            version: "0.1.0",
-        },
+        site: Site { limits, ..Site::of(DOMAIN) },
         settings: Settings {
             api_endpoint: format!("https://{DOMAIN}:8443"),
             chat_endpoint: DOMAIN.to_owned(),

@@ -30,10 +30,11 @@ const fn get(at: At, ns: &'static str, apply: Answer) -> IqRoute {
     IqRoute { at, kind: IqKind::Get, ns, name: "query", plan: nothing, apply }
 }
 
-fn server_info(request: &Request<'_>, _: &mut Account, _: Rows, _: &mut Turn<'_>) -> IqAnswer {
+fn server_info(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
     no_node(request)?;
     let features = EXTENSIONS.iter().flat_map(|extension| extension.server_features);
-    Ok(info(&[("server", "im")], features))
+    let forms = EXTENSIONS.iter().flat_map(|extension| extension.server_forms);
+    Ok(info(&[("server", "im")], features, |xml| forms.for_each(|form| form(turn.site, xml))))
 }
 
 /// XEP-0030 §8: strangers learn nothing about who exists.
@@ -41,7 +42,7 @@ fn account_info(request: &Request<'_>, account: &mut Account, _: Rows, _: &mut T
     for_friends(request, account)?;
     no_node(request)?;
     let features = EXTENSIONS.iter().flat_map(|extension| extension.account_features);
-    Ok(info(&[("account", "registered")], features))
+    Ok(info(&[("account", "registered")], features, |_| {}))
 }
 
 /// The resources that are there. XEP-0030 §4.2 lets a server name them to those who see them anyway.
@@ -78,7 +79,11 @@ fn no_node(request: &Request<'_>) -> Result<(), Condition> {
     }
 }
 
-fn info<'a>(identities: &[(&str, &str)], features: impl Iterator<Item = &'a &'static str>) -> Vec<u8> {
+fn info<'a>(
+    identities: &[(&str, &str)],
+    features: impl Iterator<Item = &'a &'static str>,
+    forms: impl FnOnce(&mut Writer<'_>),
+) -> Vec<u8> {
     let mut out = Vec::new();
     let mut xml = Writer::new(&mut out);
     xml.open("query").ns(ns::DISCO_INFO);
@@ -92,6 +97,7 @@ fn info<'a>(identities: &[(&str, &str)], features: impl Iterator<Item = &'a &'st
     for feature in features {
         xml.leaf("feature", &[("var", feature)]);
     }
+    forms(&mut xml);
     xml.close();
     drop(xml);
     out

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -11,7 +10,7 @@ use super::profile::{Field, Name, NameKind};
 use crate::command::Command;
 use crate::effect::{Effect, Effects, Note, Random, Site, Turn};
 use crate::jid::user::{AppId, UserId};
-use crate::limits::{Limits, TOKENS_PER_USER_MAX};
+use crate::limits::TOKENS_PER_USER_MAX;
 use crate::owner::{AccountId, Owner};
 use crate::row::{Batch, Change, Found, Key, Read, Reads, Rows};
 use crate::sasl::credentials::{Credentials, TokenDigest, TokenRecord};
@@ -68,13 +67,7 @@ impl Shelf {
     }
 
     fn turn<T>(&mut self, apply: impl FnOnce(&mut Turn<'_>) -> T) -> (T, Vec<Effect>) {
-        let site = Site {
-            domain: Arc::from("localhost"),
-            muc_domain: Arc::from("muc.localhost"),
-            limits: Limits::default(),
-            software: "rookery",
-            version: "0",
-        };
+        let site = Site::of("localhost");
         let mut random = Counting(self.drawn);
         let mut out = Effects::new();
         let now = Now { stamp: self.now, ..Now::default() };

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -98,13 +97,7 @@ impl World {
             rows: BTreeMap::new(),
             now: Timestamp::from_secs(1_458_750_000),
             random: Sequence(1),
-            site: Site {
-                domain: Arc::from("chat.example.com"),
-                muc_domain: Arc::from("muc.chat.example.com"),
-                limits: Limits::default(),
-                software: "rookery",
-                version: "0.1.0",
-            },
+            site: Site::of("chat.example.com"),
             settings: Settings {
                 api_endpoint: "https://api.example.com:8443".to_owned(),
                 chat_endpoint: "chat.example.com".to_owned(),

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -42,8 +43,7 @@ where
         Place::Pinned(cpu) => Placement::Fixed(cpu),
         Place::Anywhere => Placement::Unbound,
     };
-    let builder =
-        LocalExecutorBuilder::new(placement).name(name).io_memory(IO_MEMORY_BYTES).ring_depth(RING_ENTRIES);
+    let builder = LocalExecutorBuilder::new(placement).name(name).io_memory(IO_MEMORY_BYTES).ring_depth(RING_ENTRIES);
     // A thread of our own rather than the builder's: its handle is a plain one, and a panic inside is ours to see.
     std::thread::Builder::new().name(name.to_owned()).spawn(move || match builder.make() {
         Ok(executor) => executor.run(async move { main().await }),
@@ -76,11 +76,11 @@ impl Listener {
         Listener(unsafe { TcpListener::from_raw_fd(fd.into_raw_fd()) })
     }
 
-    /// The next connection, not yet tied to this shard.
-    pub async fn accept(&self) -> io::Result<OwnedFd> {
+    /// The next connection.
+    pub async fn accept(&self) -> io::Result<Socket> {
         let accepted = self.0.shared_accept().await.map_err(io::Error::from)?;
         // An accepted stream that is dropped unbound leaks its descriptor, so it is bound at once.
-        Ok(Socket(accepted.bind_to_executor()).into_fd()?)
+        Ok(Socket(accepted.bind_to_executor()))
     }
 }
 
@@ -92,6 +92,12 @@ impl Socket {
     pub fn adopt(fd: OwnedFd) -> Socket {
         // SAFETY: the descriptor is owned, open, and from here on the stream's alone.
         Socket(unsafe { TcpStream::from_raw_fd(fd.into_raw_fd()) })
+    }
+
+    /// From where it comes.
+    pub fn peer(&self) -> io::Result<IpAddr> {
+        let peer = self.0.peer_addr().map_err(io::Error::from)?;
+        Ok(peer.ip().to_canonical())
     }
 
     /// Gives the socket up, for another shard to adopt.

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{account, directory};
+use crate::model::{account, dialog, directory};
 
 /// Something to do, by the kind of owner that does it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub enum Command {
     Directory(directory::Command),
     /// For an account.
     Account(account::Command),
+    /// For a dialog.
+    Dialog(dialog::Command),
 }
 
 /// What came of a command.
@@ -23,6 +25,8 @@ pub enum Answer {
     Directory(directory::Answer),
     /// From an account.
     Account(account::Answer),
+    /// From a dialog.
+    Dialog(Box<dialog::Answered>),
     /// The store refuses writes or a row cannot be read; nothing was changed.
     Unavailable,
 }

@@ -24,6 +24,26 @@ pub const OFFLINE_STANZAS_MAX: usize = 10_000;
 pub const DIRECTED_MAX: usize = 1_000;
 /// Offline stanzas read and delivered in one step.
 pub const OFFLINE_PAGE_ROWS: usize = 200;
+/// Users in one dialog.
+pub const OCCUPANTS_MAX: usize = 20_000;
+/// Members of a dialog whose lists are reordered with each message; in larger ones that is worked out when a list is read.
+pub const BUMP_MEMBERS_MAX: usize = 300;
+/// Attachments of one message that are recorded; more are only delivered.
+pub const ATTACHMENTS_MAX: usize = 100;
+/// Custom parameters of one message that are recorded; more are only delivered.
+pub const CUSTOM_FIELDS_MAX: usize = 500;
+/// Text of the last message that lists of dialogs show.
+pub const LAST_MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Messages that one command can name.
+pub const COMMAND_MESSAGES_MAX: usize = 1_000;
+/// Sessions in one room.
+pub const ROOM_SEATS_MAX: usize = 50_000;
+/// What a session in a room says about itself; more is not shown.
+pub const ROOM_PRESENCE_BYTES_MAX: usize = 4 * 1024;
+/// Messages of its history that a room hands to one who enters and does not say how many he wants.
+pub const ROOM_HISTORY_STANZAS: usize = 20;
+/// Messages of its history that a room hands to one who enters, at most.
+pub const ROOM_HISTORY_STANZAS_MAX: usize = 200;
 
 /// What may come from a client and how long it may take; set in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

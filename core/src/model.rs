@@ -1,7 +1,8 @@
 //! Rows that XMPP and REST share, and the commands that change them.
 //!
 //! Two kinds of owner keep a user. The [`directory`] of the app has what must be unique or listed: names, profiles,
-//! REST sessions, counters. The [`account`] has what logging in and chatting need. Neither writes the other's rows. The order
+//! REST sessions, counters. The [`account`] has what logging in and chatting need. What two or more of them share is a
+//! [`dialog`]'s, and their lists of those are in the [`inbox`]. None writes the other's rows. The order
 //! in which a change reaches the two is written at each command, chosen so that a crash between them leaves something that is
 //! safe and that a repetition completes; where the second step must happen, a [job](jobs) sees to it.
 //!
@@ -11,7 +12,9 @@
 use crate::row::Table;
 
 pub mod account;
+pub mod dialog;
 pub mod directory;
+pub mod inbox;
 pub mod jobs;
 pub mod profile;
 pub mod token;
@@ -29,6 +32,16 @@ pub static TABLES: &[&Table] = &[
     &directory::SESSIONS,
     &directory::NONCES,
     &jobs::JOBS,
+    &dialog::DIALOGS,
+    &dialog::HEADS,
+    &dialog::MESSAGES,
+    &dialog::MESSAGE_IDS,
+    &dialog::RECEIPTS,
+    &dialog::READERS,
+    &dialog::HIDDEN,
+    &dialog::DIRTY,
+    &inbox::INBOX,
+    &inbox::NOTIFICATIONS,
 ];
 
 #[cfg(test)]

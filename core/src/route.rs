@@ -2,7 +2,7 @@
 
 use crate::effect::Site;
 use crate::jid::Jid;
-use crate::jid::user::UserJid;
+use crate::jid::user::{DialogId, RoomJid, UserJid};
 use crate::owner::AccountId;
 
 /// Whom a client means by `to`.
@@ -16,7 +16,9 @@ pub enum Target<'a> {
     User(AccountId, Option<&'a str>),
     /// The service that holds the rooms.
     RoomService,
-    /// Something at the service that holds the rooms.
+    /// A room of the same app, or someone in it.
+    Dialog(DialogId, Option<&'a str>),
+    /// A name at the service that holds the rooms that no room of this app can have. Rooms of other apps look like this too.
     Room,
     /// A name at our domain that no user of this app can have. Users of other apps look like this too, so that nobody
     /// learns which of them exist.
@@ -42,7 +44,11 @@ pub fn target<'a>(to: Option<&'a Jid<'_>>, me: AccountId, site: &Site) -> Target
         };
     }
     if to.domain() == &*site.muc_domain {
-        return if to.local().is_some() { Target::Room } else { Target::RoomService };
+        let Some(local) = to.local() else { return Target::RoomService };
+        return match RoomJid::parse_local(local) {
+            Some(room) if room.app == me.app => Target::Dialog(room.dialog, to.resource()),
+            Some(_) | None => Target::Room,
+        };
     }
     Target::Elsewhere
 }
@@ -57,6 +63,7 @@ mod tests {
         let site = Site::of("localhost");
         let me = AccountId { app: AppId(7), user: UserId(1) };
         let other = AccountId { app: AppId(7), user: UserId(2) };
+        let dialog = DialogId::parse(b"53aaa06f535c12cea9007496").expect("an id");
         let cases = [
             ("1-7@localhost", Target::Own),
             ("1-7@localhost/phone", Target::User(me, Some("phone"))),
@@ -68,7 +75,10 @@ mod tests {
             ("localhost", Target::Server),
             ("localhost/admin", Target::Server),
             ("muc.localhost", Target::RoomService),
-            ("7_53aaa06f535c12cea9007496@muc.localhost", Target::Room),
+            ("7_53aaa06f535c12cea9007496@muc.localhost", Target::Dialog(dialog, None)),
+            ("7_53aaa06f535c12cea9007496@muc.localhost/1", Target::Dialog(dialog, Some("1"))),
+            ("8_53aaa06f535c12cea9007496@muc.localhost", Target::Room),
+            ("lobby@muc.localhost", Target::Room),
             ("2-7@example.com", Target::Elsewhere),
         ];
         for (address, expected) in cases {

@@ -11,9 +11,9 @@ use std::fmt;
 
 use proto::command::{Answer, Command};
 use proto::effect::{Random, Site};
-use proto::jid::user::AppId;
+use proto::jid::user::{AppId, DialogId};
 use proto::model::account::RecordCommand;
-use proto::model::{account, directory};
+use proto::model::{account, dialog, directory};
 use proto::owner::{AccountId, Owner};
 use proto::row::{Reads, Rows, Unreadable};
 use proto::time::{Now, Timestamp};
@@ -161,7 +161,7 @@ pub fn ask_directory(
     let then: Then<Answer> = Box::new(|answer, moment| match answer {
         Answer::Directory(answer) => then(answer, moment).into(),
         Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
-        Answer::Account(_) => mismatch(),
+        Answer::Account(_) | Answer::Dialog(_) => mismatch(),
     });
     Ok(Step::Ask(Owner::App(app), command.into(), then))
 }
@@ -175,9 +175,24 @@ pub fn ask_account(
     let then: Then<Answer> = Box::new(|answer, moment| match answer {
         Answer::Account(answer) => then(answer, moment).into(),
         Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
-        Answer::Directory(_) => mismatch(),
+        Answer::Directory(_) | Answer::Dialog(_) => mismatch(),
     });
     Ok(Step::Ask(Owner::Account(id), command.into(), then))
+}
+
+/// Asks a dialog. A store that cannot write ends the call with 503.
+pub fn ask_dialog(
+    app: AppId,
+    id: DialogId,
+    command: dialog::Command,
+    then: impl FnOnce(dialog::Answered, &mut Moment<'_>) -> Flow + 'static,
+) -> Flow {
+    let then: Then<Answer> = Box::new(|answer, moment| match answer {
+        Answer::Dialog(answer) => then(*answer, moment).into(),
+        Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
+        Answer::Directory(_) | Answer::Account(_) => mismatch(),
+    });
+    Ok(Step::Ask(Owner::Dialog(app, id), command.into(), then))
 }
 
 /// Tells an account something on the way to another step.

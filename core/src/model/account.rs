@@ -83,6 +83,8 @@ pub enum Command {
     Record(RecordCommand),
     /// A step of the subscription protocol that another account took (RFC 6121 §3, appendix A). The roster's engine applies it.
     Subscription(Subscription),
+    /// Changes the list of the user's dialogs.
+    Inbox(super::inbox::Command),
 }
 
 /// A presence subscription stanza on its way to its other side, repeated until that side has stored what follows from it.

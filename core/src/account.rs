@@ -347,7 +347,7 @@ impl Account {
         self.part_from_contacts(turn);
         let mut batch = Batch::default();
         let all = crate::row::Key::of(&self.owner()).all_below();
-        for table in [&roster::ROSTER, &offline::OFFLINE, &seen::LASTS] {
+        for table in ext::tables() {
             batch.delete_range(table, all.clone());
         }
         turn.out.write(batch);

@@ -21,11 +21,15 @@ mod external_services;
 mod form;
 mod last_activity;
 mod ping;
+mod private_storage;
 mod registration;
 pub(crate) mod roster;
 mod session;
 mod software_version;
+#[cfg(test)]
+mod stage;
 mod stream_management;
+mod vcard;
 
 pub use contact_addresses::Contacts;
 pub use external_services::{Access, Secret, Service, ServiceKind, ServiceTransport};
@@ -38,6 +42,8 @@ pub static EXTENSIONS: &[&Extension] = &[
     &roster::VERSIONING,
     &disco::DISCO,
     &last_activity::LAST_ACTIVITY,
+    &private_storage::PRIVATE_STORAGE,
+    &vcard::VCARD,
     &registration::REGISTRATION,
     &software_version::SOFTWARE_VERSION,
     &stream_management::STREAM_MANAGEMENT,
@@ -71,7 +77,7 @@ pub struct Extension {
     pub account_features: &'static [&'static str],
     /// What the stream features announce once the user is known: an element's name and namespace.
     pub stream_features: &'static [Feature],
-    /// The rows it keeps.
+    /// The rows it keeps of an account, under the account's key: with the account they go.
     pub tables: &'static [&'static Table],
     /// The iqs it answers.
     pub iq: &'static [IqRoute],

@@ -16,6 +16,14 @@ pub const ROSTER_GROUPS_MAX: usize = 64;
 pub const ROSTER_TEXT_BYTES_MAX: usize = 1023;
 /// Connected resources of one account.
 pub const RESOURCES_MAX: usize = 32;
+/// Bytes of a user's vCard, picture included.
+pub const VCARD_BYTES_MAX: usize = 128 * 1024;
+/// Things that one user's clients keep in private storage.
+pub const PRIVATE_ITEMS_MAX: usize = 128;
+/// Bytes of all that one user's clients keep in private storage.
+pub const PRIVATE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of the name and the namespace of a thing in private storage.
+pub const PRIVATE_NAME_BYTES_MAX: usize = 512;
 /// Live REST sessions of one user; a new one ends the oldest.
 pub const TOKENS_PER_USER_MAX: usize = 32;
 /// Offline stanzas kept for one account.

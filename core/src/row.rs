@@ -127,6 +127,13 @@ pub struct Range {
     pub end: Key,
 }
 
+impl Range {
+    /// Whether the key belongs.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.start <= *key && *key < self.end
+    }
+}
+
 /// One thing to look up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {

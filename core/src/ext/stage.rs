@@ -1,0 +1,212 @@
+//! A stage for the tests of extensions: a few users of two apps, one session each, rows in a map.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::account::{Account, Progress};
+use crate::command::Command;
+use crate::effect::{Effect, Effects, Note, Random, SessionId, Site, Turn};
+use crate::jid::FullJid;
+use crate::jid::user::{AppId, UserId};
+use crate::model::account::{Card, Command as AccountCommand, RecordCommand};
+use crate::model::directory::{MEMBERS, members};
+use crate::owner::{AccountId, Owner};
+use crate::row::{Change, Found, Key, Read, Reads, Rows};
+use crate::sasl::credentials::{Credentials, ITERATIONS};
+use crate::time::{Now, Timestamp};
+use crate::xml::{Context, Limits, Nodes};
+
+pub(super) const ADAM: AccountId = AccountId { app: AppId(1), user: UserId(1) };
+pub(super) const BOB: AccountId = AccountId { app: AppId(1), user: UserId(2) };
+/// A user of another app.
+pub(super) const EVE: AccountId = AccountId { app: AppId(2), user: UserId(1) };
+
+/// Every session has this number; each belongs to another account.
+const SESSION: SessionId = SessionId(1);
+
+/// See the module.
+pub(super) struct Stage {
+    pub site: Site,
+    pub now: Now,
+    accounts: BTreeMap<AccountId, Account>,
+    rows: BTreeMap<(&'static str, Key), Bytes>,
+    log: Vec<String>,
+}
+
+struct Zeros;
+
+impl Random for Zeros {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
+}
+
+impl Stage {
+    pub fn new() -> Stage {
+        let stamp = Timestamp::from_secs(1_458_750_000);
+        let mut stage = Stage {
+            site: Site::of("localhost"),
+            now: Now { stamp, ..Now::default() },
+            accounts: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            log: Vec::new(),
+        };
+        for id in [ADAM, BOB, EVE] {
+            // An account is made for a member of the app.
+            stage.rows.insert((MEMBERS.name(), members::key(id.app, id.user)), Bytes::new());
+            let card = Card { version: 1, login: None, full_name: None, created_at: stamp };
+            let credentials = Credentials::without_password([0; 16], ITERATIONS);
+            stage.command(id, RecordCommand::Create { card, credentials });
+            let jid = FullJid::parse(&format!("{id}@localhost/r")).expect("an address");
+            stage.turn(id, |account, turn| account.bind(SESSION, &jid, turn).map(drop)).expect("the account exists");
+        }
+        stage
+    }
+
+    /// Gives the user's session an iq and returns what that session gets.
+    pub fn ask(&mut self, from: AccountId, iq: &str) -> String {
+        self.log.clear();
+        let mut nodes = Nodes::new();
+        let iq = nodes.parse(iq.as_bytes(), &Context::CLIENT, &Limits::STANZA).expect("a stanza");
+        let mut rows = None;
+        let (mut got, mut sent) = (Vec::new(), Vec::new());
+        loop {
+            let (progress, effects) =
+                self.effects(from, |account, turn| account.stanza(SESSION, iq, rows.take(), turn));
+            self.perform(from, effects, from, &mut got, &mut sent);
+            match progress.expect("no extension ends the stream here") {
+                Progress::Done => break,
+                Progress::Needs(reads) => rows = Some(self.read(&reads)),
+            }
+        }
+        while let Some((to, note)) = sent.pop() {
+            let site = self.site.clone();
+            let plan = self.account(to).plan(&note, &site);
+            let rows = self.read(&plan);
+            let (done, effects) = self.effects(to, |account, turn| account.note(note, rows, turn));
+            done.expect("rows that were just written");
+            self.perform(to, effects, from, &mut got, &mut sent);
+        }
+        got.concat()
+    }
+
+    /// The user is deleted.
+    pub fn remove(&mut self, id: AccountId) {
+        self.command(id, RecordCommand::Delete);
+    }
+
+    /// What the last question led to, in order.
+    pub fn log(&self) -> &[String] {
+        &self.log
+    }
+
+    /// How many rows a table has.
+    pub fn rows_in(&self, table: &str) -> usize {
+        self.rows.keys().filter(|(name, _)| *name == table).count()
+    }
+
+    fn command(&mut self, id: AccountId, command: RecordCommand) {
+        let command = Command::Account(AccountCommand::Record(command));
+        let note = Note::Command { command, reply: None, job: None };
+        let site = self.site.clone();
+        let plan = self.account(id).plan(&note, &site);
+        let rows = self.read(&plan);
+        self.turn(id, |account, turn| account.note(note, rows, turn)).expect("rows that were just written");
+    }
+
+    fn turn<T>(&mut self, id: AccountId, act: impl FnOnce(&mut Account, &mut Turn<'_>) -> T) -> T {
+        let (result, effects) = self.effects(id, act);
+        self.perform(id, effects, id, &mut Vec::new(), &mut Vec::new());
+        result
+    }
+
+    /// The account, loaded when it is not in use.
+    fn account(&mut self, id: AccountId) -> &mut Account {
+        if !self.accounts.contains_key(&id) {
+            let rows = self.read(&Account::load_reads(id));
+            self.accounts.insert(id, Account::load(id, "localhost", rows).expect("rows that were just written"));
+        }
+        self.accounts.get_mut(&id).expect("it was just loaded")
+    }
+
+    fn effects<T>(&mut self, id: AccountId, act: impl FnOnce(&mut Account, &mut Turn<'_>) -> T) -> (T, Vec<Effect>) {
+        let (site, now) = (self.site.clone(), self.now);
+        let mut out = Effects::new();
+        let result = act(self.account(id), &mut Turn { now, site: &site, random: &mut Zeros, out: &mut out });
+        (result, out.drain().collect())
+    }
+
+    fn perform(
+        &mut self,
+        of: AccountId,
+        effects: Vec<Effect>,
+        asker: AccountId,
+        got: &mut Vec<String>,
+        sent: &mut Vec<(AccountId, Note)>,
+    ) {
+        for effect in effects {
+            match effect {
+                Effect::Write(batch) | Effect::WriteBehind(batch) => {
+                    let mut tables: Vec<&str> = Vec::new();
+                    for change in batch.0 {
+                        tables.push(self.commit(change));
+                    }
+                    self.log.push(format!("write {}", tables.join(" ")));
+                }
+                Effect::Deliver(_, stanza) => {
+                    self.log.push(format!("deliver {of}"));
+                    if of == asker {
+                        got.push(String::from_utf8(stanza.to_vec()).expect("stanzas are UTF-8"));
+                    }
+                }
+                Effect::Send(Owner::Account(to), note) => sent.push((to, note)),
+                // No iq that these tests are about leads to anything else.
+                _ => {}
+            }
+        }
+    }
+
+    fn commit(&mut self, change: Change) -> &'static str {
+        match change {
+            Change::Put(table, key, value) => {
+                self.rows.insert((table.name(), key), value);
+                table.name()
+            }
+            Change::Delete(table, key) => {
+                self.rows.remove(&(table.name(), key));
+                table.name()
+            }
+            Change::DeleteRange(table, range) => {
+                self.rows.retain(|(name, key), _| *name != table.name() || !range.contains(key));
+                table.name()
+            }
+        }
+    }
+
+    fn read(&self, reads: &Reads) -> Rows {
+        let found = reads.0.iter().map(|read| match read {
+            Read::Get(table, key) => Found::Row(self.rows.get(&(table.name(), key.clone())).cloned()),
+            Read::Scan { table, range, limit, backwards } => {
+                let all = self.rows.iter().filter(|((name, key), _)| *name == table.name() && range.contains(key));
+                let mut page: Vec<_> = all.map(|((_, key), value)| (key.clone(), value.clone())).collect();
+                if *backwards {
+                    page.reverse();
+                }
+                page.truncate(*limit);
+                Found::Page(page)
+            }
+        });
+        Rows::new(found.collect())
+    }
+}
+
+
+/// The condition of a stanza error.
+pub(super) fn condition(answer: &str) -> String {
+    let mut nodes = Nodes::new();
+    let stanza = nodes.parse(answer.as_bytes(), &Context::CLIENT, &Limits::STANZA).expect("a stanza");
+    assert_eq!(stanza.attr("type").as_deref(), Some("error"), "{answer}");
+    let error = stanza.child("error", crate::ns::CLIENT).expect("an error");
+    error.first_child().expect("a condition").name().to_owned()
+}

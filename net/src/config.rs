@@ -11,8 +11,10 @@ use proto::limits::Limits;
 use serde::{Deserialize, Serialize};
 
 mod mistake;
+mod site;
 
 pub use mistake::Mistake;
+pub use site::{ContactSettings, ServiceSettings};
 
 /// The file that is read when none is named and it is there.
 pub const FILE: &str = "rookery.toml";
@@ -41,6 +43,10 @@ pub struct Config {
     pub log: Log,
     /// What clients may do, and for how long.
     pub limits: LimitSettings,
+    /// Whom users can turn to.
+    pub contacts: ContactSettings,
+    /// STUN and TURN servers for calls.
+    pub services: Vec<ServiceSettings>,
 }
 
 /// Addresses to listen at; an empty list switches a kind off. `[::]` is every address of both kinds, port 0 any free one.
@@ -182,6 +188,8 @@ impl Default for Config {
             mail: Mail::default(),
             log: Log::default(),
             limits: LimitSettings::default(),
+            contacts: ContactSettings::default(),
+            services: Vec::new(),
         }
     }
 }
@@ -342,6 +350,7 @@ impl Config {
             }
         }
         self.log.level.parse::<tracing_subscriber::EnvFilter>().map_err(|error| ("level", error.to_string()))?;
+        self.services.iter().try_for_each(ServiceSettings::check)?;
         self.limits.check()
     }
 

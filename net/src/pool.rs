@@ -77,11 +77,6 @@ impl Hand {
     pub fn is_full(&self) -> bool {
         self.0.waiting.load(Ordering::Relaxed) >= JOBS_MAX
     }
-
-    /// How many jobs wait.
-    pub fn waiting(&self) -> usize {
-        self.0.waiting.load(Ordering::Relaxed)
-    }
 }
 
 impl Shared {

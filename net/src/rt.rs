@@ -164,11 +164,6 @@ impl<T: Send> Address<T> {
         }
         waiting
     }
-
-    /// How many letters wait.
-    pub fn waiting(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).letters.len()
-    }
 }
 
 /// What other threads leave for this shard.

@@ -19,7 +19,7 @@ use rest::settings::{AdminToken, Settings};
 use store::{Rocks, Store, StoreError, Tuning};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, ServiceSettings};
 use crate::conn::tls::Acceptor;
 use crate::data_dir::{DataDir, DataError, Run, RunAddress};
 use crate::listen::{self, Addresses, BindError, Kind};
@@ -363,7 +363,8 @@ impl Facts {
                 limits: config.limits.limits(),
                 software,
                 version: env!("CARGO_PKG_VERSION"),
-                ..Site::of(&normal)
+                services: config.services.iter().map(ServiceSettings::service).collect(),
+                contacts: Arc::new(config.contacts.contacts()),
             },
             settings: Settings {
                 api_endpoint: endpoint,

@@ -22,7 +22,7 @@ use crate::model::jobs;
 use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::row::{Batch, Reads, Rows, Unreadable};
-use crate::stanza::{Receipt, Sender};
+use crate::stanza::{Entrusted, Receipt, Sender};
 use crate::xml::Element;
 
 pub mod acks;
@@ -35,7 +35,7 @@ pub mod seen;
 mod subscription;
 
 use acks::Acks;
-use offline::Queue;
+use offline::{Drain, Queue};
 use presence::Presence;
 use roster::Roster;
 use seen::LastSeen;
@@ -53,7 +53,7 @@ pub struct Account {
     /// What waits for the user.
     queue: Queue,
     /// The session that is being given what waited.
-    draining: Option<SessionId>,
+    draining: Option<Drain>,
     seen: Option<LastSeen>,
     last_job: u64,
     /// What a session is to get right after the result of the iq in hand.
@@ -69,6 +69,8 @@ pub struct Session {
     resource_at: usize,
     /// Set while the resource is available.
     presence: Option<Presence>,
+    /// Set while every message for the account comes here at once: the order of the last one before.
+    live_since: Option<u64>,
     /// Has asked for the roster and so gets pushes. RFC 6121 §2.1.6.
     interested: bool,
     /// To whom presence was sent directly, to be told of the end too. RFC 6121 §4.6.
@@ -227,6 +229,7 @@ impl Account {
             resource_at: full.as_str().len() - full.resource().len(),
             jid: Arc::clone(&jid),
             presence: None,
+            live_since: None,
             interested: false,
             directed: Vec::new(),
             acks: None,
@@ -238,11 +241,14 @@ impl Account {
     pub fn unbind(&mut self, id: SessionId, turn: &mut Turn<'_>) {
         let Some(at) = self.sessions.iter().position(|session| session.id == id) else { return };
         self.leave(id, None, turn);
-        if self.draining == Some(id) {
-            // What it was not given yet still waits, for whoever comes next.
-            self.draining = None;
-        }
         self.sessions.remove(at);
+    }
+
+    /// The connection of a session is gone, and these messages did not get through it.
+    pub fn detach(&mut self, id: SessionId, returned: Vec<Entrusted>, turn: &mut Turn<'_>) {
+        self.unbind(id, turn);
+        self.end_drain_of(id, &returned, turn);
+        self.returned(returned, turn);
     }
 
     /// Takes a stanza (or another top-level element) from one of the account's own sessions.
@@ -283,8 +289,8 @@ impl Account {
                 Command::Account(record::Command::Record(command)) => record::plan(self.id, command),
                 Command::Account(record::Command::Subscription(_)) | Command::Directory(_) => Reads::none(),
             },
-            Note::Drain(session) if self.draining == Some(*session) => self.queue.page(self.id),
-            Note::Drain(_) | Note::Confirmed(_) | Note::Handled { .. } => Reads::none(),
+            Note::Drain(session) => self.plan_drain(*session),
+            Note::Returned(_) | Note::Confirmed(_) | Note::Handled { .. } => Reads::none(),
         }
     }
 
@@ -303,17 +309,20 @@ impl Account {
                 jobs::forget(&mut batch, &self.owner(), job);
                 turn.out.push(Effect::WriteBehind(batch));
             }
-            Note::Drain(session) => {
-                if self.draining == Some(session) {
-                    self.drain(session, rows, turn)?;
-                }
-            }
+            Note::Drain(session) => self.drain(session, rows, turn)?,
+            Note::Returned(messages) => self.returned(messages, turn),
             Note::Handled { session, seq } => self.handled(session, seq, turn),
         }
         Ok(())
     }
 
-    fn obey(&mut self, command: Command, reply: Option<ReplyTo>, mut rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
+    fn obey(
+        &mut self,
+        command: Command,
+        reply: Option<ReplyTo>,
+        mut rows: Rows,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Unreadable> {
         let answer = match command {
             Command::Account(record::Command::Record(command)) => {
                 let removal = matches!(command, record::RecordCommand::Delete);
@@ -368,17 +377,6 @@ impl Account {
     fn next_job(&mut self, turn: &Turn<'_>) -> u64 {
         self.last_job = (self.last_job + 1).max(turn.now.stamp.millis() << 16);
         self.last_job
-    }
-
-    /// Stanzas that were queued for a session and did not reach it. Those that wait for users who are away wait again, unless
-    /// another resource has had them.
-    pub fn undelivered(&mut self, stanzas: Vec<Bytes>, turn: &mut Turn<'_>) {
-        if self.sessions.iter().any(Session::takes_messages) || self.record.is_none() {
-            return;
-        }
-        for stanza in stanzas {
-            self.keep_again(stanza, turn);
-        }
     }
 }
 

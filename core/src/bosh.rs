@@ -272,6 +272,12 @@ impl Session {
         self.outbox_bytes
     }
 
+    /// How many elements the client is not known to have: those of [`Session::undelivered`], should it end now.
+    pub fn open_elements(&self) -> usize {
+        let elements = self.unconfirmed.iter().chain(&self.outbox);
+        elements.filter(|element| !is_of_stream(element)).count()
+    }
+
     /// The requests that wait for an answer, in order and early.
     pub fn requests_waiting(&self) -> impl Iterator<Item = RequestId> + '_ {
         let held = self.held.iter().map(|held| held.request);
@@ -283,7 +289,7 @@ impl Session {
     pub fn undelivered(&mut self) -> impl Iterator<Item = Box<[u8]>> + '_ {
         self.outbox_bytes = 0;
         let elements = self.unconfirmed.drain(..).chain(self.outbox.drain(..));
-        elements.filter(|element| !element.starts_with(b"<stream:"))
+        elements.filter(|element| !is_of_stream(element))
     }
 
     /// The stream asked for [`Close`](crate::stream::Ask::Close): the client hears of it with its next answer.
@@ -530,6 +536,11 @@ fn recoverable() -> Bytes {
         xml.attr("type", "error");
     })
     .into()
+}
+
+/// Whether an element is about the stream, and means nothing outside of it.
+pub fn is_of_stream(element: &[u8]) -> bool {
+    element.starts_with(b"<stream:")
 }
 
 fn write_elements(elements: &[Box<[u8]>], xml: &mut Writer<'_>) {

@@ -15,7 +15,7 @@ use crate::limits::Limits;
 use crate::model::jobs;
 use crate::owner::Owner;
 use crate::row::Batch;
-use crate::stanza::Parcel;
+use crate::stanza::{Entrusted, Parcel};
 use crate::time::Now;
 
 /// A connected resource, unique within the shard that owns its account for as long as the process lives.
@@ -56,6 +56,8 @@ pub enum Note {
     },
     /// The command of this job is on disk at its owner.
     Confirmed(u64),
+    /// Messages that were entrusted to a session which has ended without taking them.
+    Returned(Vec<Entrusted>),
     /// That session of the account can take more of what waited while its user was away.
     Drain(SessionId),
     /// The stanza that session had counted as `seq` is taken care of (XEP-0198 §4): delivered, stored or refused.
@@ -90,6 +92,9 @@ pub enum Effect {
     /// Queues a whole stanza for a session of this owner. The bytes are for a stream whose default namespace is
     /// `jabber:client`; the connection's framing adds what its transport needs.
     Deliver(SessionId, Bytes),
+    /// As `Deliver`, for a message that must not be lost: it comes back ([`Note::Returned`], or with the end of the session) if
+    /// the session ends before taking it.
+    Entrust(SessionId, Entrusted),
     /// Tells another owner (or the same one) something.
     Send(Owner, Note),
     /// Answers a command.
@@ -125,6 +130,11 @@ impl Effects {
     /// Queues a stanza for one session.
     pub fn deliver(&mut self, session: SessionId, stanza: Bytes) {
         self.0.push(Effect::Deliver(session, stanza));
+    }
+
+    /// Queues a message for one session, and has it back if the session ends first.
+    pub fn entrust(&mut self, session: SessionId, message: Entrusted) {
+        self.0.push(Effect::Entrust(session, message));
     }
 
     /// Tells another owner something that need not survive a crash.

@@ -178,5 +178,30 @@ impl fmt::Debug for Parcel {
     }
 }
 
+/// A message on its way to a session, which the account wants back should the session end before it takes the message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entrusted {
+    /// The stanza.
+    pub stanza: Bytes,
+    /// What else there is of it.
+    pub backing: Backing,
+}
+
+impl fmt::Debug for Entrusted {
+    /// Without the stanza, as [`Parcel`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({} bytes)", self.backing, self.stanza.len())
+    }
+}
+
+/// Where a message is besides the queue of the session it was entrusted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// It still waits in the offline row of this order.
+    Row(u64),
+    /// With every resource that has taken messages since before this order; zero for nobody else.
+    Others(u64),
+}
+
 /// What a handler answers an iq with: the payload of the result (empty for none), or the reason why not.
 pub type IqAnswer = Result<Vec<u8>, Condition>;

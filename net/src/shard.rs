@@ -476,10 +476,7 @@ impl<D: Desk> Shard<D> {
                 Ok(())
             }
             (State::Account(account), Input::Detach(session, undelivered)) => {
-                self.turn(|turn| {
-                    account.unbind(session, turn);
-                    account.undelivered(undelivered, turn);
-                });
+                self.turn(|turn| account.detach(session, undelivered, turn));
                 Ok(())
             }
             (State::Directory(directory), Input::Note(note)) => self.directory_note(owner, directory, note, rows),
@@ -528,7 +525,7 @@ impl<D: Desk> Shard<D> {
                 jobs::forget(&mut batch, &owner, id);
                 self.effects.push(Effect::WriteBehind(batch));
             }
-            Note::Stanza(_) | Note::Command { .. } | Note::Drain(_) | Note::Handled { .. } => {
+            Note::Stanza(_) | Note::Command { .. } | Note::Returned(_) | Note::Drain(_) | Note::Handled { .. } => {
                 debug_assert!(false, "not for a directory");
             }
         }
@@ -613,6 +610,7 @@ impl<D: Desk> Shard<D> {
     fn perform(&mut self, owner: Owner, effect: Effect) {
         match effect {
             Effect::Deliver(session, stanza) => self.deliver(session, stanza),
+            Effect::Entrust(session, message) => self.entrust(owner, session, message),
             Effect::Send(to, note) => self.send(to, note),
             Effect::Answer(reply, answer) => self.reply(reply, answer),
             Effect::WhenFlushed(session, note) => self.when_flushed(owner, session, note),
@@ -673,6 +671,6 @@ impl<D: Desk> Shard<D> {
 fn unanswered(note: &Note) -> Option<ReplyTo> {
     match note {
         Note::Command { reply, .. } => *reply,
-        Note::Stanza(_) | Note::Confirmed(_) | Note::Drain(_) | Note::Handled { .. } => None,
+        Note::Stanza(_) | Note::Returned(_) | Note::Confirmed(_) | Note::Drain(_) | Note::Handled { .. } => None,
     }
 }

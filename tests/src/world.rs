@@ -507,7 +507,8 @@ impl World {
         let pipe = &mut self.pipes[at];
         let Some(conn) = pipe.conn else { return };
         let whole = pipe.to_server.len();
-        let part = self.dice.as_mut().map_or(whole, |dice| if dice.percent(20) { 1 + dice.below(whole) } else { whole });
+        let part =
+            self.dice.as_mut().map_or(whole, |dice| if dice.percent(20) { 1 + dice.below(whole) } else { whole });
         let bytes: Vec<u8> = pipe.to_server.drain(..part).collect();
         let shard = pipe.shard;
         self.shards[shard].received(now, conn, &bytes);

@@ -7,10 +7,11 @@ use crate::error::{Condition, StanzaError};
 use crate::ext::{self, IqRoute, Request};
 use crate::owner::Owner;
 use crate::row::{Reads, Rows};
-use crate::stanza::{IqKind, Kind, MessageKind, Parcel, PresenceKind, Sender};
+use crate::stanza::{Backing, Entrusted, IqKind, Kind, MessageKind, Parcel, PresenceKind, Sender};
 use crate::xml::{Context, Element, Limits, NAME_BYTES_CEILING, Nodes, XmlError};
 
 use super::acks::report;
+use super::offline::Reach;
 use super::outgoing::{address, result};
 use super::{Account, Session};
 
@@ -63,8 +64,7 @@ impl Account {
         }
         if let Some(resource) = &parcel.resource {
             if let Some(session) = self.by_resource(resource) {
-                turn.out.deliver(session, parcel.stanza.clone());
-                return;
+                return self.takes_directly(session, parcel, kind, lasting, turn);
             }
             match kind {
                 MessageKind::Chat => {}
@@ -76,10 +76,10 @@ impl Account {
         }
         match kind {
             MessageKind::Chat | MessageKind::Normal => {
-                let shown = self.deliver_to_all(&parcel.stanza, turn);
-                // A session that is still being given what waited gets this after it, by the same way.
-                if lasting && (!shown || self.draining.is_some()) {
-                    self.keep(parcel, turn);
+                if lasting {
+                    self.hand_out(parcel, turn);
+                } else {
+                    self.deliver_to_live(&parcel.stanza, turn);
                 }
             }
             MessageKind::Headline | MessageKind::Groupchat => {
@@ -91,16 +91,51 @@ impl Account {
         }
     }
 
-    /// Delivers to every resource that wants messages, except one that is still being given older ones. Tells whether any did.
-    fn deliver_to_all(&self, stanza: &Bytes, turn: &mut Turn<'_>) -> bool {
-        let mut shown = false;
-        for session in self.sessions.iter().filter(|session| session.takes_messages()) {
-            if self.draining != Some(session.id) {
-                turn.out.deliver(session.id, stanza.clone());
-                shown = true;
+    /// A message to a resource that is connected.
+    fn takes_directly(
+        &mut self,
+        session: SessionId,
+        parcel: &Parcel,
+        kind: MessageKind,
+        lasting: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        let stanza = parcel.stanza.clone();
+        match kind {
+            MessageKind::Chat | MessageKind::Normal if lasting && self.is_draining(session) => {
+                // It is still being given older ones, perhaps of the same sender.
+                self.keep(parcel, Reach::Resource, turn);
             }
+            MessageKind::Chat | MessageKind::Normal if lasting => {
+                turn.out.entrust(session, Entrusted { stanza, backing: Backing::Others(0) });
+            }
+            MessageKind::Chat
+            | MessageKind::Normal
+            | MessageKind::Headline
+            | MessageKind::Groupchat
+            | MessageKind::Error => turn.out.deliver(session, stanza),
         }
-        shown
+    }
+
+    /// A message that must not be lost, to every resource that takes messages.
+    fn hand_out(&mut self, parcel: &Parcel, turn: &mut Turn<'_>) {
+        let order = self.queue.next_order(turn.now.stamp);
+        let mut shown = false;
+        for session in self.sessions.iter().filter(|session| session.live_since.is_some()) {
+            let stanza = parcel.stanza.clone();
+            turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(order) });
+            shown = true;
+        }
+        // A session that is still being given what waited gets this after it, by the same way.
+        if !shown || self.feeds_drain() {
+            self.keep(parcel, Reach::Account, turn);
+        }
+    }
+
+    fn deliver_to_live(&self, stanza: &Bytes, turn: &mut Turn<'_>) {
+        for session in self.sessions.iter().filter(|session| session.live_since.is_some()) {
+            turn.out.deliver(session.id, stanza.clone());
+        }
     }
 
     fn takes_presence(&mut self, parcel: &Parcel, kind: PresenceKind, directed: bool, turn: &mut Turn<'_>) {

@@ -1,7 +1,11 @@
 //! What waits for a user who is away. XEP-0160, XEP-0203.
 //!
 //! Messages are kept in the order in which they came and handed to the first resource that becomes available, once. Their rows
-//! go after they were queued for that resource: a crash between the two shows a message again rather than never.
+//! go after that resource has taken them: a crash between the two shows a message again rather than never.
+//!
+//! Every message for the account has an order number, whether it is kept or not. A resource that is *live since* n has been
+//! given all messages above n as they came; so what another resource did not take before its connection ended, and what it had
+//! not been given yet, goes to exactly those who lack it.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,12 +16,13 @@ use crate::limits::{OFFLINE_PAGE_ROWS, OFFLINE_STANZAS_MAX};
 use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::row::{self, Batch, Key, Range, Reads, Rows, Table, Unreadable};
-use crate::stanza::{Kind, MessageKind, Parcel};
+use crate::stanza::{Backing, Entrusted, Kind, MessageKind, Parcel};
 use crate::time::Timestamp;
 use crate::xml::{Nodes, splice};
 
 use super::Account;
 use super::incoming::reread;
+use super::outgoing::is_lasting;
 
 /// account, order → a stanza that waits.
 pub static OFFLINE: Table = Table::new("offline");
@@ -29,16 +34,26 @@ struct Kept<'a> {
     /// How many waited before it, so that the last row tells how long the queue is.
     position: u32,
     at: Timestamp,
+    reach: Reach,
     #[serde(borrow)]
     stanza: &'a [u8],
+}
+
+/// Whom a kept stanza was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Reach {
+    /// The account: resources that were live when it came have had it.
+    Account,
+    /// A resource that was still being given older ones: nobody has had it.
+    Resource,
 }
 
 /// What is known of the queue without reading it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Queue {
-    /// The order of the newest row.
+    /// The order of the newest message, kept or not.
     last: u64,
-    /// How many rows there are.
+    /// How many rows there are, or a few more after a restart.
     length: u32,
 }
 
@@ -55,22 +70,33 @@ impl Queue {
         Ok(Queue { last: order_of(&key)?, length: kept.position + 1 })
     }
 
-    /// The rows that come next.
-    pub fn page(&self, id: AccountId) -> Reads {
-        Reads::scan(&OFFLINE, all(id), OFFLINE_PAGE_ROWS)
-    }
-
-    fn push(&mut self, now: Timestamp) -> (u64, u32) {
+    /// A number for a message that comes now.
+    pub(super) fn next_order(&mut self, now: Timestamp) -> u64 {
         // The clock may be set back; the order never is.
         self.last = (self.last + 1).max(now.millis() << 12);
-        self.length += 1;
-        (self.last, self.length - 1)
+        self.last
     }
+
+    fn shrink(&mut self, rows: usize) {
+        self.length = self.length.saturating_sub(u32::try_from(rows).unwrap_or(u32::MAX));
+    }
+}
+
+/// The handing over of what waits to one session.
+#[derive(Debug)]
+pub(super) struct Drain {
+    session: SessionId,
+    /// The rows that the session was given and has not yet taken, as far as anybody knows.
+    handed: Vec<u64>,
+    /// Rows above the first and up to the second came while the session was live.
+    had: (u64, u64),
+    /// The session takes no messages any more.
+    stopping: bool,
 }
 
 impl Account {
     /// Keeps a message until the user comes.
-    pub(super) fn keep(&mut self, parcel: &Parcel, turn: &mut Turn<'_>) {
+    pub(super) fn keep(&mut self, parcel: &Parcel, reach: Reach, turn: &mut Turn<'_>) {
         if self.queue.length as usize >= OFFLINE_STANZAS_MAX {
             // XEP-0160 §3: the sender hears of a full queue.
             if !matches!(parcel.kind, Kind::Message { kind: MessageKind::Error, .. }) {
@@ -78,65 +104,188 @@ impl Account {
             }
             return;
         }
-        self.keep_bytes(&parcel.stanza, turn);
-    }
-
-    /// Keeps a stanza that came back from a connection that ended before it had it.
-    pub(super) fn keep_again(&mut self, stanza: Bytes, turn: &mut Turn<'_>) {
-        let mut nodes = Nodes::new();
-        let lasting = reread(&mut nodes, &stanza).is_ok_and(|element| {
-            let kind = MessageKind::read(element.attr("type").as_deref());
-            element.is("message", ns::CLIENT)
-                && matches!(kind, MessageKind::Chat | MessageKind::Normal)
-                && !(element.first_child().is_some() && element.children().all(crate::ext::is_chat_state))
-        });
-        if lasting && (self.queue.length as usize) < OFFLINE_STANZAS_MAX {
-            self.keep_bytes(&stanza, turn);
-        }
-    }
-
-    pub(super) fn keep_bytes(&mut self, stanza: &[u8], turn: &mut Turn<'_>) {
-        let at = turn.now.stamp;
-        let (order, position) = self.queue.push(at);
         let mut batch = Batch::default();
-        batch.put(&OFFLINE, key(self.id, order), row::encode(VERSION, &Kept { position, at, stanza }));
+        self.keep_stanza(&parcel.stanza, reach, &mut batch, turn);
         turn.out.write(batch);
     }
 
-    /// The session is the first to want what waits, if anything does.
-    pub(super) fn start_draining(&mut self, session: SessionId, turn: &mut Turn<'_>) {
-        if self.queue.length > 0 && self.draining.is_none() {
-            self.draining = Some(session);
-            turn.out.send(Owner::Account(self.id), Note::Drain(session));
+    /// Adds the row of a stanza that waits.
+    pub(super) fn keep_stanza(&mut self, stanza: &[u8], reach: Reach, batch: &mut Batch, turn: &Turn<'_>) {
+        let at = turn.now.stamp;
+        let order = self.queue.next_order(at);
+        let position = self.queue.length;
+        self.queue.length += 1;
+        batch.put(&OFFLINE, key(self.id, order), row::encode(VERSION, &Kept { position, at, reach, stanza }));
+    }
+
+    /// Messages that came back from a connection that ended before it had taken them: they go to whoever lacks them, and wait
+    /// if nobody is there.
+    pub(super) fn returned(&mut self, messages: Vec<Entrusted>, turn: &mut Turn<'_>) {
+        if !self.exists() {
+            return;
+        }
+        for Entrusted { stanza, backing } in messages {
+            let lacking_since = match backing {
+                // It waits already.
+                Backing::Row(_) => continue,
+                Backing::Others(order) => order,
+            };
+            let order = self.queue.next_order(turn.now.stamp);
+            let mut shown = false;
+            for session in &self.sessions {
+                let Some(since) = session.live_since else { continue };
+                shown = true;
+                if since >= lacking_since {
+                    let stanza = stanza.clone();
+                    turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(order) });
+                }
+            }
+            // A full queue has no one to tell: the sender has long been told that the message is taken care of.
+            if (!shown || self.feeds_drain()) && lasts(&stanza) {
+                let mut batch = Batch::default();
+                self.keep_stanza(&stanza, Reach::Account, &mut batch, turn);
+                turn.out.write(batch);
+            }
         }
     }
 
-    /// Hands over one page of what waits.
-    pub(super) fn drain(&mut self, session: SessionId, mut rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
-        let page = rows.page();
-        let mut batch = Batch::default();
-        for (key, value) in &page {
-            let kept: Kept<'_> = row::decode_borrowed(VERSION, value)?;
-            turn.out.deliver(session, delayed(&kept, &turn.site.domain));
-            batch.delete(&OFFLINE, key.clone());
+    /// Whether a session is being given what waits, so that more of it reaches that session.
+    pub(super) fn feeds_drain(&self) -> bool {
+        self.draining.as_ref().is_some_and(|drain| !drain.stopping)
+    }
+
+    pub(super) fn is_draining(&self, session: SessionId) -> bool {
+        self.draining.as_ref().is_some_and(|drain| drain.session == session && !drain.stopping)
+    }
+
+    /// The session wants messages from now on; if it is the first since some began to wait, those come first.
+    pub(super) fn starts_taking(&mut self, session: SessionId, turn: &mut Turn<'_>) {
+        let order = self.queue.last;
+        if self.queue.length > 0 && self.draining.is_none() {
+            return self.start_drain(session, (order, order), turn);
         }
-        self.queue.length = self.queue.length.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
-        turn.out.push(Effect::WriteBehind(batch));
-        if page.len() < OFFLINE_PAGE_ROWS {
-            self.queue.length = 0;
-            self.draining = None;
-        } else {
+        if let Some(session) = self.session_mut(session) {
+            session.live_since = Some(order);
+        }
+    }
+
+    /// The session wants no messages any more.
+    pub(super) fn stops_taking(&mut self, session: SessionId) {
+        if let Some(session) = self.session_mut(session) {
+            session.live_since = None;
+        }
+        if let Some(drain) = self.draining.as_mut().filter(|drain| drain.session == session) {
+            // What it was given it may still take.
+            drain.stopping = true;
+        }
+    }
+
+    fn start_drain(&mut self, session: SessionId, had: (u64, u64), turn: &mut Turn<'_>) {
+        self.draining = Some(Drain { session, handed: Vec::new(), had, stopping: false });
+        turn.out.send(Owner::Account(self.id), Note::Drain(session));
+    }
+
+    pub(super) fn plan_drain(&self, session: SessionId) -> Reads {
+        match &self.draining {
+            Some(drain) if drain.session == session && self.has_more(drain) => {
+                let start = drain.handed.last().map_or(0, |last| last + 1);
+                let range = Range { start: key(self.id, start), end: all(self.id).end };
+                Reads::scan(&OFFLINE, range, OFFLINE_PAGE_ROWS)
+            }
+            Some(_) | None => Reads::none(),
+        }
+    }
+
+    fn has_more(&self, drain: &Drain) -> bool {
+        !drain.stopping && self.queue.length as usize > drain.handed.len()
+    }
+
+    /// The session has taken what it was given: those rows go, and it gets the next page.
+    pub(super) fn drain(&mut self, session: SessionId, mut rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
+        let Some(mut drain) = self.draining.take_if(|drain| drain.session == session) else { return Ok(()) };
+        let page = if self.has_more(&drain) { rows.page() } else { Vec::new() };
+        let empty = page.is_empty();
+        self.forget(&drain.handed, turn);
+        drain.handed.clear();
+        for (key, value) in page {
+            let kept: Kept<'_> = row::decode_borrowed(VERSION, &value)?;
+            let order = order_of(&key)?;
+            drain.handed.push(order);
+            let had = order > drain.had.0 && order <= drain.had.1 && kept.reach == Reach::Account;
+            if !had {
+                let stanza = delayed(&kept, &turn.site.domain);
+                turn.out.entrust(session, Entrusted { stanza, backing: Backing::Row(order) });
+            }
+        }
+        if !empty {
             turn.out.push(Effect::WhenFlushed(session, Note::Drain(session)));
+            self.draining = Some(drain);
+        } else if drain.stopping {
+            self.pass_on_drain(turn);
+        } else {
+            self.queue.length = 0;
+            let order = self.queue.last;
+            if let Some(session) = self.session_mut(session) {
+                session.live_since = Some(order);
+            }
         }
         Ok(())
     }
+
+    /// The session is gone; of what it was given, this came back.
+    pub(super) fn end_drain_of(&mut self, session: SessionId, returned: &[Entrusted], turn: &mut Turn<'_>) {
+        let Some(drain) = self.draining.take_if(|drain| drain.session == session) else { return };
+        let came_back = |order: &u64| returned.iter().any(|message| message.backing == Backing::Row(*order));
+        // In order: what comes back is the end of what was given.
+        let taken = drain.handed.iter().position(came_back).unwrap_or(drain.handed.len());
+        self.forget(&drain.handed[..taken], turn);
+        self.pass_on_drain(turn);
+    }
+
+    /// What is left goes to another session that takes messages, if there is one.
+    fn pass_on_drain(&mut self, turn: &mut Turn<'_>) {
+        let last = self.queue.last;
+        let next = self.sessions.iter_mut().find_map(|session| Some((session.id, session.live_since.take()?)));
+        match next {
+            Some((session, since)) if self.queue.length > 0 => self.start_drain(session, (since, last), turn),
+            Some((session, since)) => {
+                if let Some(session) = self.session_mut(session) {
+                    session.live_since = Some(since);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn forget(&mut self, orders: &[u64], turn: &mut Turn<'_>) {
+        let mut batch = Batch::default();
+        for &order in orders {
+            batch.delete(&OFFLINE, key(self.id, order));
+        }
+        self.queue.shrink(orders.len());
+        if !batch.is_empty() {
+            turn.out.push(Effect::WriteBehind(batch));
+        }
+    }
+}
+
+/// Whether a message is of use to a user who comes later.
+fn lasts(stanza: &[u8]) -> bool {
+    let mut nodes = Nodes::new();
+    reread(&mut nodes, stanza).is_ok_and(|message| {
+        let kind = MessageKind::read(message.attr("type").as_deref());
+        message.is("message", ns::CLIENT)
+            && matches!(kind, MessageKind::Chat | MessageKind::Normal)
+            && is_lasting(message)
+    })
 }
 
 /// The stanza with a note of when it came. A stanza that has one from us already keeps it.
 fn delayed(kept: &Kept<'_>, domain: &str) -> Bytes {
     let mut nodes = Nodes::new();
     let Ok(stanza) = reread(&mut nodes, kept.stanza) else { return Bytes::copy_from_slice(kept.stanza) };
-    let known = stanza.children().any(|child| child.is("delay", ns::DELAY) && child.attr("from").as_deref() == Some(domain));
+    let known =
+        stanza.children().any(|child| child.is("delay", ns::DELAY) && child.attr("from").as_deref() == Some(domain));
     if known {
         return Bytes::copy_from_slice(kept.stanza);
     }

@@ -207,7 +207,8 @@ pub(super) fn result(iq: Element<'_>, to: &str, payload: &[u8]) -> Bytes {
 
 /// The stanza as it is delivered: `from` is who sent it, whatever the client wrote there. RFC 6120 §8.1.2.1.
 pub(super) fn stamped(stanza: Element<'_>, from: &str, set: &[(&'static str, Option<&str>)]) -> Bytes {
-    let mut attributes: smallvec::SmallVec<[(&'static str, Option<&str>); 3]> = smallvec::smallvec![("from", Some(from))];
+    let mut attributes: smallvec::SmallVec<[(&'static str, Option<&str>); 3]> =
+        smallvec::smallvec![("from", Some(from))];
     attributes.extend_from_slice(set);
     let mut bytes = Vec::new();
     splice::forward(stanza, &attributes, |_| {}, &mut bytes);
@@ -220,7 +221,7 @@ pub(super) fn address<'a>(stanza: Element<'a>) -> Option<std::borrow::Cow<'a, st
 }
 
 /// Whether the message is of use to a user who comes later: all but those that hold nothing but a chat state (XEP-0085 §5.5).
-fn is_lasting(message: Element<'_>) -> bool {
+pub(super) fn is_lasting(message: Element<'_>) -> bool {
     let mut children = message.children().filter(|child| !child.is("thread", ns::CLIENT)).peekable();
     children.peek().is_none() || !children.all(ext::is_chat_state)
 }

@@ -143,6 +143,11 @@ impl Roster {
         self.items.iter().filter(|(_, item)| item.listed).map(|(jid, item)| (&**jid, item))
     }
 
+    /// Everybody there is anything about, those who merely asked included.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        self.items.keys().map(|jid| &**jid)
+    }
+
     /// Requests that wait for the user's decision.
     pub fn requests(&self) -> impl Iterator<Item = &[u8]> {
         self.items.values().filter_map(|item| item.request.as_deref())
@@ -242,7 +247,14 @@ impl Roster {
     }
 
     /// A subscription stanza arrives from a contact. RFC 6121 appendix A.3.
-    pub fn receives(&mut self, asked: Asked, contact: &str, stanza: &Bytes, id: AccountId, batch: &mut Batch) -> Received {
+    pub fn receives(
+        &mut self,
+        asked: Asked,
+        contact: &str,
+        stanza: &Bytes,
+        id: AccountId,
+        batch: &mut Batch,
+    ) -> Received {
         let before = self.items.get(contact).cloned().unwrap_or_default();
         let mut item = before.clone();
         let (to, from) = (before.subscription.to(), before.subscription.from());

@@ -18,6 +18,7 @@ use crate::stanza::Subscription;
 use crate::xml::Element;
 
 use super::Account;
+use super::offline::Reach;
 use super::outgoing::stamped;
 
 impl Subscription {
@@ -69,6 +70,7 @@ impl Account {
         // §3.1.2: from the bare JID, to the bare JID.
         let bytes = stamped(stanza, &self.jid, &[("to", Some(&contact))]);
         let mut batch = Batch::default();
+        let was_seen = self.roster.is_watched_by(&contact);
         let sent = self.roster.sends(asked, &contact, self.id, &mut batch);
         match account {
             Some(account) if sent.pass => self.send_step(asked, account, &bytes, batch, turn),
@@ -80,8 +82,8 @@ impl Account {
         match asked {
             // §3.1.5: the contact now sees who is here.
             Subscription::Subscribed if sent.pass => self.show_to(&contact, true, turn),
-            // §3.2.2
-            Subscription::Unsubscribed if sent.pass => self.show_to(&contact, false, turn),
+            // §3.2.2. One who was refused has never seen who is here, and does not now.
+            Subscription::Unsubscribed if was_seen => self.show_to(&contact, false, turn),
             Subscription::Subscribe
             | Subscription::Subscribed
             | Subscription::Unsubscribe
@@ -103,16 +105,16 @@ impl Account {
         }
         let stanza = Bytes::from(step.stanza);
         let mut batch = Batch::default();
+        let was_seen = self.roster.is_watched_by(&step.from);
         let received = self.roster.receives(step.kind, &step.from, &stanza, self.id, &mut batch);
+        let shown = self.is_available();
+        if received.deliver && !shown && step.kind != Subscription::Subscribe {
+            // A request waits in the roster; the other three wait with the messages.
+            self.keep_stanza(&stanza, Reach::Account, &mut batch, turn);
+        }
         turn.out.write(batch);
-        if received.deliver {
-            let request = step.kind == Subscription::Subscribe;
-            if self.is_available() {
-                self.deliver_to_available(&stanza, turn);
-            } else if !request {
-                // A request waits in the roster; the other three wait with the messages.
-                self.keep_bytes(&stanza, turn);
-            }
+        if received.deliver && shown {
+            self.deliver_to_available(&stanza, turn);
         }
         if received.pushed {
             self.push_item(&step.from, turn);
@@ -123,7 +125,7 @@ impl Account {
             self.sends_step(reply, &step.from, account, turn);
         }
         // §3.3.3: who no longer subscribes sees everyone leave.
-        if step.kind == Subscription::Unsubscribe && received.deliver {
+        if step.kind == Subscription::Unsubscribe && was_seen {
             self.show_to(&step.from, false, turn);
         }
     }
@@ -154,7 +156,7 @@ impl Account {
 
     /// The account is being removed: every contact is told that the agreement is over.
     pub(super) fn part_from_contacts(&mut self, turn: &mut Turn<'_>) {
-        let contacts: Vec<String> = self.roster.listed().map(|(contact, _)| contact.to_owned()).collect();
+        let contacts: Vec<String> = self.roster.all().map(str::to_owned).collect();
         for contact in contacts {
             let Some(account) = self.contact_account(&contact, turn) else { continue };
             for kind in [Subscription::Unsubscribe, Subscription::Unsubscribed] {

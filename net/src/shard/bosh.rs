@@ -4,6 +4,7 @@
 //! request, whose number its id begins with, and follows its user like any other; the first shard then knows where it went. A request
 //! that comes to another shard travels to the first, perhaps on to where the session went, and its answer straight back.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::net::IpAddr;
 
@@ -11,17 +12,18 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use proto::bosh::{Request, RequestId, Session, Terminal};
+use proto::bosh::{self, Request, RequestId, Session, Terminal};
 use proto::sasl::ChannelBindings;
+use proto::stanza::{Backing, Entrusted};
 use proto::stream::{Security, Stream, Transport, frame_element};
 use proto::time::Now;
 use rest::http::{Response, Status};
 
+use super::Shard;
 use super::conns::{Baggage, ConnId, Directive, Line};
 use super::desk::Desk;
 use super::mesh::Letter;
 use super::outbox::Piece;
-use super::Shard;
 
 /// Where a request came in, for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +50,10 @@ enum Place {
 pub(super) struct BoshLine {
     pub session: Session,
     pub stream: Stream,
+    /// How many elements the session was given so far.
+    given: u64,
+    /// Which of them were entrusted, as long as the session may still have them.
+    entrusted: VecDeque<(u64, Backing)>,
 }
 
 /// A session on its way to another shard, with the requests that wait.
@@ -100,13 +106,14 @@ impl<D: Desk> Shard<D> {
                 return self.bosh_answer(origin, terminal.body().into());
             }
         };
-        let (peer, secured) = self.conns.get_mut(origin.conn).map_or((IpAddr::from([0, 0, 0, 0]), false), |conn| {
-            (conn.peer, conn.secured.is_some())
-        });
+        let (peer, secured) = self
+            .conns
+            .get_mut(origin.conn)
+            .map_or((IpAddr::from([0, 0, 0, 0]), false), |conn| (conn.peer, conn.secured.is_some()));
         // The login cannot be bound to TLS: each request may come over a connection of its own.
         let security = if secured { Security::Tls(Box::new(ChannelBindings::NONE)) } else { Security::Plain };
         let stream = Stream::new(now, Transport::Bosh, security, &self.terms.site.limits);
-        let line = Line::Bosh(Box::new(BoshLine { session, stream }));
+        let line = Line::Bosh(Box::new(BoshLine { session, stream, given: 0, entrusted: VecDeque::new() }));
         let conn = self.conns.add(now, peer, line, None);
         self.bosh.places.insert(sid.into(), Place::Here(conn));
         self.conns.touch(conn);
@@ -161,14 +168,14 @@ impl<D: Desk> Shard<D> {
         while let Some(piece) = conn.outbox.pop() {
             elements.push(piece);
         }
-        let flushed = conn.outbox.take_when_flushed();
         let Line::Bosh(line) = &mut conn.line else { return };
         for element in elements {
+            line.given += u64::from(!matches!(&element, Piece::Message(element) if bosh::is_of_stream(element)));
             match element {
-                Piece::Stanza(stanza) => {
-                    let mut framed = Vec::with_capacity(stanza.len() + 32);
-                    frame_element(Transport::Bosh, &stanza, &mut framed);
-                    line.session.push(&framed);
+                Piece::Stanza(stanza) => push_stanza(&mut line.session, &stanza),
+                Piece::Entrusted(message) => {
+                    line.entrusted.push_back((line.given, message.backing));
+                    push_stanza(&mut line.session, &message.stanza);
                 }
                 Piece::Message(element) | Piece::Raw(element) => line.session.push(&element),
             }
@@ -181,6 +188,13 @@ impl<D: Desk> Shard<D> {
             answers.push(answer);
         }
         let over = line.session.is_over();
+        let open = line.session.open_elements();
+        let had = line.given.saturating_sub(open as u64);
+        while line.entrusted.front().is_some_and(|(number, _)| *number <= had) {
+            line.entrusted.pop_front();
+        }
+        // What its owner waits for is that the client has taken all there was.
+        let flushed = if open == 0 { conn.outbox.take_when_flushed() } else { None };
         for answer in answers {
             if let Some(origin) = self.bosh.requests.remove(&answer.request) {
                 self.bosh_answer(origin, answer.body);
@@ -253,8 +267,14 @@ impl<D: Desk> Shard<D> {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(id) else { return };
         if let Line::Bosh(line) = &mut conn.line {
-            for stanza in line.session.undelivered() {
-                conn.outbox.push(Piece::Stanza(stanza.into_vec().into()));
+            let left: Vec<_> = line.session.undelivered().collect();
+            // What is left is the end of what was given.
+            let first = (line.given + 1).saturating_sub(left.len() as u64);
+            for (number, stanza) in (first..).zip(left) {
+                if let Some((_, backing)) = line.entrusted.iter().find(|(given, _)| *given == number) {
+                    let message = Entrusted { stanza: stanza.into_vec().into(), backing: *backing };
+                    conn.outbox.push(Piece::Entrusted(message));
+                }
             }
         }
         self.closed(now, id);
@@ -302,6 +322,12 @@ impl<D: Desk> Shard<D> {
     fn post(&mut self, shard: u16, letter: Letter) {
         self.letters[usize::from(shard)].push(letter);
     }
+}
+
+fn push_stanza(session: &mut Session, stanza: &[u8]) {
+    let mut framed = Vec::with_capacity(stanza.len() + 32);
+    frame_element(Transport::Bosh, stanza, &mut framed);
+    session.push(&framed);
 }
 
 /// A session id: the shard it began on, then what nobody can guess. XEP-0124 §16.

@@ -9,6 +9,7 @@ use slab::Slab;
 use proto::effect::SessionId;
 use proto::owner::AccountId;
 use proto::sasl::ChannelBindings;
+use proto::stanza::Entrusted;
 use proto::stream::{Security, Stream, Transport, frame_element};
 use proto::time::{Instant, Now};
 
@@ -425,13 +426,16 @@ impl<D: Desk> Shard<D> {
         {
             match (piece, &mut conn.line) {
                 (Piece::Raw(bytes), _) => out.extend_from_slice(&bytes),
-                (Piece::Stanza(bytes), Line::WebSocket(line)) => {
+                (Piece::Stanza(bytes) | Piece::Entrusted(Entrusted { stanza: bytes, .. }), Line::WebSocket(line)) => {
                     let mut element = Vec::with_capacity(bytes.len() + 32);
                     frame_element(Transport::WebSocket, &bytes, &mut element);
                     write_message(&mut line.0, element.into(), out);
                 }
                 (Piece::Message(bytes), Line::WebSocket(line)) => write_message(&mut line.0, bytes, out),
-                (Piece::Stanza(bytes) | Piece::Message(bytes), Line::Tcp(_) | Line::Http(_) | Line::Bosh(_) | Line::AtWork) => {
+                (
+                    Piece::Entrusted(Entrusted { stanza: bytes, .. }) | Piece::Stanza(bytes) | Piece::Message(bytes),
+                    Line::Tcp(_) | Line::Http(_) | Line::Bosh(_) | Line::AtWork,
+                ) => {
                     out.extend_from_slice(&bytes);
                 }
             }
@@ -461,10 +465,13 @@ impl<D: Desk> Shard<D> {
             Line::Tcp(stream) => !stream.waits_for_host(),
             Line::WebSocket(line) => !line.1.waits_for_host(),
             Line::Http(line) => line.wants_input(),
-            Line::Bosh(_) |
-            Line::AtWork => false,
+            Line::Bosh(_) | Line::AtWork => false,
         };
-        ready && conn.queued == 0 && conn.directive.is_none() && conn.outbox.bytes() < sessions::OWN_OUTPUT_BYTES_MAX && !congested
+        ready
+            && conn.queued == 0
+            && conn.directive.is_none()
+            && conn.outbox.bytes() < sessions::OWN_OUTPUT_BYTES_MAX
+            && !congested
     }
 
     /// Gives back the memory that a quiet connection does not need.

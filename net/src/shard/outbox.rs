@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use proto::effect::Note;
 use proto::owner::Owner;
+use proto::stanza::Entrusted;
 
 /// Output in order. A quiet connection's holds no heap.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub(super) enum Piece {
     Raw(Bytes),
     /// A stanza, shared with whoever else gets it; framed when it is taken.
     Stanza(Bytes),
+    /// The same, to go back to the account if nobody takes it.
+    Entrusted(Entrusted),
     /// An element of a stream's own, declared to stand alone.
     Message(Bytes),
 }
@@ -30,6 +33,7 @@ impl Piece {
     fn bytes(&self) -> &Bytes {
         match self {
             Piece::Raw(bytes) | Piece::Stanza(bytes) | Piece::Message(bytes) => bytes,
+            Piece::Entrusted(message) => &message.stanza,
         }
     }
 }
@@ -66,14 +70,14 @@ impl Outbox {
         }
     }
 
-    /// The stanzas that nobody took.
-    pub fn undelivered(&mut self) -> Vec<Bytes> {
+    /// The entrusted messages that nobody took.
+    pub fn undelivered(&mut self) -> Vec<Entrusted> {
         self.bytes = 0;
-        let stanza = |piece| match piece {
-            Piece::Stanza(bytes) => Some(bytes),
-            Piece::Raw(_) | Piece::Message(_) => None,
+        let message = |piece| match piece {
+            Piece::Entrusted(message) => Some(message),
+            Piece::Raw(_) | Piece::Stanza(_) | Piece::Message(_) => None,
         };
-        std::mem::take(&mut self.queue).into_iter().filter_map(stanza).collect()
+        std::mem::take(&mut self.queue).into_iter().filter_map(message).collect()
     }
 
     pub fn set_when_flushed(&mut self, owner: Owner, note: Note) {

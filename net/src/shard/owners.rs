@@ -16,6 +16,7 @@ use proto::jid::FullJid;
 use proto::model::directory::{self, Directory};
 use proto::owner::Owner;
 use proto::row::{Change, Found, Key, Read, Reads, Rows, Unreadable};
+use proto::stanza::Entrusted;
 use proto::time::Instant;
 
 use super::conns::ConnId;
@@ -33,7 +34,7 @@ pub(super) enum Input {
     /// A stanza that had to wait; it takes a client stream's declarations for granted.
     Stanza(SessionId, Bytes),
     Attach(ConnId, FullJid),
-    Detach(SessionId, Vec<Bytes>),
+    Detach(SessionId, Vec<Entrusted>),
 }
 
 /// An effect that waits for a write before it.

@@ -14,6 +14,7 @@ use proto::ns;
 use proto::owner::{AccountId, Owner};
 use proto::row::{Found, Rows, Unreadable};
 use proto::sasl::ChannelBindings;
+use proto::stanza::Entrusted;
 use proto::stream::{Ask, Flow, Host, Outgoing, Piece as Said, Reply, Secrets, Stream, Transport};
 use proto::time::Now;
 use proto::xml::{Context, Element, Nodes, Writer, splice};
@@ -195,7 +196,7 @@ impl<D: Desk> Shard<D> {
     }
 
     /// A session's connection is gone.
-    pub(super) fn detach(&mut self, session: SessionId, account: AccountId, undelivered: Vec<Bytes>) {
+    pub(super) fn detach(&mut self, session: SessionId, account: AccountId, undelivered: Vec<Entrusted>) {
         if self.sessions.remove(&session).is_some() {
             self.conns.count_bound(-1);
         }
@@ -285,16 +286,34 @@ impl<D: Desk> Shard<D> {
 
     /// Queues a stanza for a session; one that takes too little of what it is given is ended.
     pub(super) fn deliver(&mut self, session: SessionId, stanza: Bytes) {
-        let Some(&id) = self.sessions.get(&session) else { return };
+        if let Some(&id) = self.sessions.get(&session) {
+            self.queue_piece(id, Piece::Stanza(stanza));
+        }
+    }
+
+    /// As [`Shard::deliver`], and the account has the message back should it not be taken.
+    pub(super) fn entrust(&mut self, owner: Owner, session: SessionId, message: Entrusted) {
+        match self.sessions.get(&session) {
+            Some(&id) => self.queue_piece(id, Piece::Entrusted(message)),
+            // The connection ended and the account had not heard of it yet, or this waited for the disk meanwhile.
+            None => self.local.push_back((owner, Note::Returned(vec![message]))),
+        }
+    }
+
+    fn queue_piece(&mut self, id: ConnId, piece: Piece) {
         let max = self.terms.site.limits.outbox_bytes_max;
         let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.outbox.push(piece);
         if conn.directive == Some(Directive::Close) {
             // Too late to be sent, not too late to be kept: it goes back with the rest when the connection is gone.
-            return conn.outbox.push(Piece::Stanza(stanza));
+            return;
         }
         self.counts.stanzas_out += 1;
-        conn.outbox.push(Piece::Stanza(stanza));
-        let waits = conn.outbox.bytes();
+        let in_session = match &conn.line {
+            Line::Bosh(line) => line.session.pending_bytes(),
+            Line::Tcp(_) | Line::WebSocket(_) | Line::Http(_) | Line::AtWork => 0,
+        };
+        let waits = conn.outbox.bytes() + in_session;
         self.conns.touch(id);
         if waits > max {
             self.counts.slow_readers += 1;

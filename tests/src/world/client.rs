@@ -136,7 +136,10 @@ impl World {
         self.expect_some(client, "<stream:features")?;
         let local = jid.split_once('@').map_or(jid, |(local, _)| local);
         let message = BASE64.encode(format!("\0{local}\0{password}"));
-        self.send(client, &format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{message}</auth>"));
+        self.send(
+            client,
+            &format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{message}</auth>"),
+        );
         self.expect_some(client, "<success")?;
         self.open_stream(client);
         self.expect_some(client, "<stream:features")?;
@@ -175,10 +178,13 @@ impl World {
             Line::Tcp { .. } => self.queue_raw(client, xml.as_bytes()),
             Line::WebSocket { .. } => {
                 for element in elements(xml) {
-                    self.queue_raw(client, element.as_bytes());
+                    self.queue_raw(client, declared(&element).as_bytes());
                 }
             }
-            Line::Bosh(_) => self.queue_post(client, "", xml),
+            Line::Bosh(_) => {
+                let elements: String = elements(xml).iter().map(|element| declared(element)).collect();
+                self.queue_post(client, "", &elements);
+            }
         }
     }
 
@@ -363,6 +369,16 @@ pub fn elements(xml: &str) -> Vec<String> {
     });
     assert!(used.is_ok() && framer.is_idle(), "these are no whole elements: {xml}");
     found
+}
+
+/// The element as it stands where no stream header declares the namespace for it.
+fn declared(element: &str) -> String {
+    let name_end = element.find([' ', '/', '>']).unwrap_or(element.len());
+    let tag_end = element.find('>').unwrap_or(element.len());
+    if element[..tag_end].contains(" xmlns=") {
+        return element.to_owned();
+    }
+    format!("{} xmlns='jabber:client'{}", &element[..name_end], &element[name_end..])
 }
 
 /// True when the stream has ended.

@@ -61,3 +61,34 @@ fn write(site: &Site, xml: &mut Writer<'_>) {
     }
     xml.close();
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ext::stage::{BOB, Stage};
+
+    const INFO: &str =
+        "<iq type='get' id='1' to='localhost'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>";
+
+    #[test]
+    fn the_server_says_whom_to_turn_to() {
+        let mut stage = Stage::new();
+        stage.site.contacts = Arc::new(Contacts {
+            support: vec!["https://example.com/?a&b".to_owned()],
+            abuse: vec!["mailto:abuse@example.com".to_owned(), "xmpp:abuse@example.com".to_owned()],
+            ..Contacts::default()
+        });
+        let answer = stage.ask(BOB, INFO);
+        let form = r#"<x xmlns="jabber:x:data" type="result"><field var="FORM_TYPE" type="hidden"><value>http://jabber.org/network/serverinfo</value></field><field var="abuse-addresses"><value>mailto:abuse@example.com</value><value>xmpp:abuse@example.com</value></field><field var="support-addresses"><value>https://example.com/?a&amp;b</value></field></x></query></iq>"#;
+        assert!(answer.ends_with(form), "{answer}");
+        let of_user = stage.ask(BOB, &INFO.replace("to='localhost'", "to='2-1@localhost'"));
+        assert!(of_user.contains("registered") && !of_user.contains("abuse"), "{of_user}");
+    }
+
+    #[test]
+    fn a_server_without_contacts_has_no_empty_form() {
+        assert!(!Stage::new().ask(BOB, INFO).contains("jabber:x:data"));
+    }
+}

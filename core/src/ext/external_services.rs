@@ -30,10 +30,7 @@ pub(super) static EXTERNAL_SERVICES: Extension = Extension {
     ..Extension::NONE
 };
 
-const fn get(
-    name: &'static str,
-    apply: fn(&Request<'_>, &mut Account, Rows, &mut Turn<'_>) -> IqAnswer,
-) -> IqRoute {
+const fn get(name: &'static str, apply: fn(&Request<'_>, &mut Account, Rows, &mut Turn<'_>) -> IqAnswer) -> IqRoute {
     IqRoute { at: At::Server, kind: IqKind::Get, ns: ns::EXTERNAL_SERVICES, name, plan: nothing, apply }
 }
 
@@ -190,9 +187,8 @@ fn on_credentials(request: &Request<'_>, account: &mut Account, _: Rows, turn: &
     xml.open("credentials").ns(ns::EXTERNAL_SERVICES);
     let mut found = false;
     for service in &*turn.site.services {
-        let is_asked_for = *service.host == *host
-            && service.kind.as_str() == kind
-            && port.is_none_or(|port| port == service.port);
+        let is_asked_for =
+            *service.host == *host && service.kind.as_str() == kind && port.is_none_or(|port| port == service.port);
         if is_asked_for && let Some(credentials) = service.credentials(account.id(), turn.now.stamp) {
             service.write(Some(&credentials), &mut xml);
             found = true;
@@ -200,4 +196,107 @@ fn on_credentials(request: &Request<'_>, account: &mut Account, _: Rows, turn: &
     }
     drop(xml);
     if found { Ok(out) } else { Err(Condition::ItemNotFound) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ext::stage::{self, ADAM, BOB, Stage};
+
+    fn stage() -> Stage {
+        let service = |kind, port, access| Service {
+            kind,
+            host: "turn.example.com".into(),
+            port,
+            transport: ServiceTransport::Udp,
+            access,
+        };
+        let day = Duration::from_secs(24 * 60 * 60);
+        let mut stage = Stage::new();
+        stage.site.services = [
+            service(ServiceKind::Stun, 3478, Access::Open),
+            service(ServiceKind::Turn, 3478, Access::SharedSecret(Secret::new("north"), day)),
+            service(ServiceKind::Turns, 5349, Access::Password("a\"b".into(), Secret::new("<&"))),
+        ]
+        .into();
+        stage
+    }
+
+    fn ask(stage: &mut Stage, payload: &str) -> String {
+        let iq = format!("<iq type='get' id='1' to='localhost'>{payload}</iq>");
+        let answer = stage.ask(BOB, &iq);
+        match answer.split_once("to=\"2-1@localhost/r\">") {
+            Some((_, payload)) if !answer.contains("type=\"error\"") => payload.trim_end_matches("</iq>").to_owned(),
+            Some(_) | None => stage::condition(&answer),
+        }
+    }
+
+    /// `printf '1458836400:2-1' | openssl dgst -sha1 -hmac north -binary | base64`
+    const BOBS: &str = r#"restricted="true" username="1458836400:2-1" password="UDjavEg5aBg2js556/ClbQe1QHI=" expires="2016-03-24T16:20:00Z""#;
+
+    #[test]
+    fn lists_services_with_what_opens_them() {
+        let turn = format!(r#"<service type="turn" host="turn.example.com" port="3478" transport="udp" {BOBS}/>"#);
+        let all = ask(&mut stage(), "<services xmlns='urn:xmpp:extdisco:2'/>");
+        assert_eq!(
+            all,
+            format!(
+                r#"<services xmlns="urn:xmpp:extdisco:2"><service type="stun" host="turn.example.com" port="3478" transport="udp"/>{turn}<service type="turns" host="turn.example.com" port="5349" transport="udp" restricted="true" username="a&quot;b" password="&lt;&amp;"/></services>"#
+            )
+        );
+        let some = ask(&mut stage(), "<services xmlns='urn:xmpp:extdisco:2' type='turn'/>");
+        assert_eq!(some, format!(r#"<services xmlns="urn:xmpp:extdisco:2" type="turn">{turn}</services>"#));
+        let none = ask(&mut stage(), "<services xmlns='urn:xmpp:extdisco:2' type='&quot;&lt;ftp'/>");
+        assert_eq!(none, r#"<services xmlns="urn:xmpp:extdisco:2" type="&quot;&lt;ftp"/>"#);
+    }
+
+    #[test]
+    fn gives_credentials_for_what_it_knows() {
+        let ask_for = |attributes: &str| {
+            let payload = format!("<credentials xmlns='urn:xmpp:extdisco:2'><service {attributes}/></credentials>");
+            ask(&mut stage(), &payload)
+        };
+        let turn = format!(
+            r#"<credentials xmlns="urn:xmpp:extdisco:2"><service type="turn" host="turn.example.com" port="3478" transport="udp" {BOBS}/></credentials>"#
+        );
+        for (attributes, answer) in [
+            ("type='turn' host='turn.example.com'", &*turn),
+            ("type='turn' host='turn.example.com' port='3478'", &turn),
+            ("type='turn' host='turn.example.com' port='1'", "item-not-found"),
+            ("type='stun' host='turn.example.com'", "item-not-found"),
+            ("type='turn' host='example.com'", "item-not-found"),
+            ("type='turn' host='turn.example.com' port='-1'", "bad-request"),
+            ("type='turn'", "bad-request"),
+            ("host='turn.example.com'", "bad-request"),
+        ] {
+            assert_eq!(ask_for(attributes), answer, "{attributes}");
+        }
+        for odd in ["", "<x/>", "<service host='a' type='turn'/><service host='a' type='turn'/>"] {
+            let payload = format!("<credentials xmlns='urn:xmpp:extdisco:2'>{odd}</credentials>");
+            assert_eq!(ask(&mut stage(), &payload), "bad-request", "{odd}");
+        }
+    }
+
+    #[test]
+    fn every_user_has_credentials_of_their_own() {
+        let mut stage = stage();
+        let iq = "<iq type='get' id='1' to='localhost'><services xmlns='urn:xmpp:extdisco:2' type='turn'/></iq>";
+        let answers = [stage.ask(ADAM, iq), stage.ask(BOB, iq)];
+        assert!(answers[0].contains("1458836400:1-1") && !answers[0].contains("UDjavEg5aBg2js556/ClbQe1QHI="));
+        assert!(answers[1].contains("UDjavEg5aBg2js556/ClbQe1QHI="));
+        assert_eq!(stage.log(), ["deliver 2-1"], "nothing is stored");
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let shown = format!("{:?}", stage().site);
+        assert!(shown.contains("turn.example.com") && !shown.contains("north") && !shown.contains("<&"), "{shown}");
+    }
+
+    #[test]
+    fn a_server_without_services_says_so() {
+        let mut stage = Stage::new();
+        let payload = "<services xmlns='urn:xmpp:extdisco:2'/>";
+        assert_eq!(ask(&mut stage, payload), r#"<services xmlns="urn:xmpp:extdisco:2"/>"#);
+    }
 }

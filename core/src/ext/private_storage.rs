@@ -110,10 +110,8 @@ impl<'a> Place<'a> {
     /// §2.3: the element has a namespace of its own, and not one of those that the protocols use.
     fn of(element: Element<'a>) -> Result<Place<'a>, Condition> {
         let ns = element.ns();
-        let reserved = ns.is_empty()
-            || ns == ns::VCARD
-            || ns.starts_with("jabber:")
-            || ns.starts_with("http://jabber.org/");
+        let reserved =
+            ns.is_empty() || ns == ns::VCARD || ns.starts_with("jabber:") || ns.starts_with("http://jabber.org/");
         let too_long = ns.len() + element.name().len() > PRIVATE_NAME_BYTES_MAX;
         match Name::new(element.name()) {
             Some(name) if !reserved && !too_long => Ok(Place { ns, name }),
@@ -254,7 +252,8 @@ mod tests {
         assert_eq!(stage::condition(&stage.ask(BOB, &set(&many))), "resource-constraint");
         let mut refused = 0;
         for n in 0..PRIVATE_ITEMS_MAX + 10 {
-            refused += usize::from(stage.ask(BOB, &set(&format!("<a xmlns='u{n}'>x</a>"))).contains("resource-constraint"));
+            refused +=
+                usize::from(stage.ask(BOB, &set(&format!("<a xmlns='u{n}'>x</a>"))).contains("resource-constraint"));
         }
         assert_eq!((refused, stage.rows_in("private")), (10, PRIVATE_ITEMS_MAX));
         // There is room again once something has gone.

@@ -201,7 +201,6 @@ impl Stage {
     }
 }
 
-
 /// The condition of a stanza error.
 pub(super) fn condition(answer: &str) -> String {
     let mut nodes = Nodes::new();

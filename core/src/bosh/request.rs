@@ -163,8 +163,9 @@ fn decimal(text: &str) -> Option<u64> {
 fn alone(child: Element<'_>) -> Box<[u8]> {
     let mut out = Vec::new();
     // Old clients leave out xmlns='jabber:client', and mean it. XEP-0124 §7.4 would have them say it.
-    if child.ns() == ns::BOSH && child.prefix().is_empty() && child.declares().next().is_none() {
-        splice::with_namespace(child.raw().as_bytes(), &mut out);
+    let says_its_own = child.declares().any(|(prefix, _)| prefix.is_empty());
+    if child.ns() == ns::BOSH && child.prefix().is_empty() && !says_its_own {
+        splice::copy_into_client(child, &mut out);
     } else {
         splice::copy(child, "", &mut out);
     }

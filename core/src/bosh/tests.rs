@@ -346,6 +346,19 @@ fn old_clients_may_leave_out_the_namespace_of_stanzas() {
 }
 
 #[test]
+fn a_forgotten_namespace_leaves_prefixes_alone() {
+    let body =
+        FIRST.replace("/>", " xmlns:p='urn:p'><message p:a='1'><p:x/></message><iq xmlns:q='urn:q'><q:x/></iq></body>");
+    let mut client = Client { session: begin(&body).unwrap(), now: Instant::START };
+    let messages = client.messages();
+    let expected = [
+        "<message xmlns=\"jabber:client\" xmlns:p=\"urn:p\" p:a='1'><p:x/></message>",
+        "<iq xmlns=\"jabber:client\" xmlns:q='urn:q'><q:x/></iq>",
+    ];
+    assert_eq!(messages[1..], expected);
+}
+
+#[test]
 fn prefixes_of_the_body_go_with_the_elements() {
     let mut client = Client::new();
     client.messages();

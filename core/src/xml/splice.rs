@@ -111,10 +111,25 @@ pub fn copy(element: Element<'_>, default_ns: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(element.raw().as_bytes());
         return;
     }
+    copy_declaring(element, foreign_default.then(|| element.default_ns()), out);
+}
+
+/// As [`copy`] to a place where nothing is declared, and puts the element into `jabber:client`, with all it holds that says
+/// nothing else: for a child of a BOSH body whose client left that out.
+///
+/// `element` has no prefix and no `xmlns` of its own.
+pub fn copy_into_client(element: Element<'_>, out: &mut Vec<u8>) {
+    debug_assert!(element.prefix().is_empty() && element.declares().all(|(prefix, _)| !prefix.is_empty()));
+    copy_declaring(element, Some(ns::CLIENT), out);
+}
+
+/// Appends the element with this default namespace, if one is given, and the prefixes it takes from outside.
+fn copy_declaring(element: Element<'_>, default: Option<&str>, out: &mut Vec<u8>) {
+    let node = element.node();
     let mut xml = Writer::new(out);
     xml.open_checked(element.qualified_name());
-    if foreign_default {
-        xml.ns(element.default_ns());
+    if let Some(uri) = default {
+        xml.ns(uri);
     }
     declare_outer(element, &mut xml);
     // What is left of the source after its name, with the end tag in it, fits what has been written.

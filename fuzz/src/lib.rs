@@ -5,19 +5,38 @@
 //! A new target is a file here with `pub fn run(data: &[u8])`, two lines in `fuzz_targets/`, its `[[bin]]`, its line in
 //! [`TARGETS`], and a folder of a few inputs in `corpus/`.
 
+pub mod bosh;
 pub mod element;
 pub mod framer;
+pub mod http;
+pub mod jid;
 #[path = "../../core/src/xml/oracle.rs"]
 #[allow(missing_docs, reason = "documented for the crate it belongs to")]
 pub mod oracle;
+pub mod params;
+pub mod rows;
+pub mod sasl;
+pub mod stream;
+pub mod websocket;
 pub mod writer;
 
 // The oracle names it from its parent module, as it does in `core`.
 use proto::xml::Element;
 
 /// Every target by the name of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
-    &[("framer", framer::run), ("element", element::run), ("writer", writer::run)];
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("framer", framer::run),
+    ("element", element::run),
+    ("writer", writer::run),
+    ("stream", stream::run),
+    ("sasl", sasl::run),
+    ("jid", jid::run),
+    ("bosh", bosh::run),
+    ("websocket", websocket::run),
+    ("rows", rows::run),
+    ("http", http::run),
+    ("params", params::run),
+];
 
 /// The program of a target: libFuzzer's when fuzzing, otherwise one that replays the files it is given.
 #[macro_export]

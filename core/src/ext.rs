@@ -28,6 +28,7 @@ mod session;
 mod software_version;
 #[cfg(test)]
 mod stage;
+mod stream_limits;
 mod stream_management;
 mod vcard;
 
@@ -51,6 +52,7 @@ pub static EXTENSIONS: &[&Extension] = &[
     &ping::PING,
     &entity_time::ENTITY_TIME,
     &external_services::EXTERNAL_SERVICES,
+    &stream_limits::STREAM_LIMITS,
 ];
 
 /// Where an extension is written down.
@@ -75,7 +77,7 @@ pub struct Extension {
     pub server_forms: &'static [ServerForm],
     /// What disco#info of an account announces.
     pub account_features: &'static [&'static str],
-    /// What the stream features announce once the user is known: an element's name and namespace.
+    /// What the stream features announce.
     pub stream_features: &'static [Feature],
     /// The rows it keeps of an account, under the account's key: with the account they go.
     pub tables: &'static [&'static Table],
@@ -219,7 +221,7 @@ pub fn nonza(element: Element<'_>) -> Option<&'static Nonza> {
     all.find(|nonza| element.is(nonza.name, nonza.ns))
 }
 
-/// The features that a logged-in stream announces besides resource binding.
+/// The features that a stream announces besides what it negotiates itself.
 pub fn stream_features() -> impl Iterator<Item = &'static Feature> {
     EXTENSIONS.iter().flat_map(|extension| extension.stream_features)
 }

@@ -184,3 +184,5 @@ pub const MODERATE: &str = "urn:xmpp:message-moderate:1";
 pub const SEARCH: &str = "jabber:iq:search";
 /// XEP-0440: the channel bindings a server can do.
 pub const CHANNEL_BINDING: &str = "urn:xmpp:sasl-cb:0";
+/// XEP-0478: stream limits.
+pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";

@@ -53,7 +53,7 @@ mod tests;
 mod tls;
 
 pub use contract::{Ask, Deadline, Fed, Flow, Host, Reply, Security, Session, Terms};
-pub use features::Feature;
+pub use features::{Content, Feature};
 pub use framing::{Outgoing, Piece, Transport, frame_element};
 pub use login::{PasswordCheck, Secrets};
 
@@ -356,12 +356,15 @@ impl Stream {
         self.state = match mem::replace(&mut self.state, State::Closed) {
             State::Header(ExpectHeader { security }) => {
                 let state = ExpectLogin { security };
-                features::write(features::BEFORE_LOGIN, &state, &[], &mut call);
+                // RFC 6120 §5.3.1: where TLS is required, nothing but STARTTLS is offered without it.
+                let open = login::is_offered(&state, &call);
+                let says_now = |feature: &Feature| feature.before_login.filter(|_| open);
+                features::write(features::BEFORE_LOGIN, &state, says_now, &mut call);
                 State::Login(state)
             }
             State::Restart(ExpectRestart { who }) => {
                 let state = ExpectBind { who };
-                features::write(features::AFTER_LOGIN, &state, call.host.terms.features, &mut call);
+                features::write(features::AFTER_LOGIN, &state, |feature| feature.after_login, &mut call);
                 State::Bind(state)
             }
             // The framer finds one header, and is started anew in these two states only.

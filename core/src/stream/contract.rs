@@ -33,7 +33,7 @@ pub struct Terms<'a> {
     pub tls_required: bool,
     /// Whether even PLAIN is offered without TLS, where TLS is not required.
     pub plain_unencrypted: bool,
-    /// What is advertised after login besides binding: the extensions' stream features.
+    /// What is advertised besides what the stream itself negotiates: the extensions' stream features.
     pub features: &'a [Feature],
     /// What decoy credentials are made from; the same for the life of the store.
     pub decoy_secret: &'a [u8; 32],

@@ -1,33 +1,45 @@
 //! Stream features: what can be negotiated at each point, as tables. RFC 6120 §4.3.
 //!
 //! A feature that the stream itself negotiates is a [`Row`]: when it is offered, how it is advertised, and what its element
-//! does. A feature that only says what the server can do after login is a [`Feature`], and comes from the extension table.
+//! does. A feature that only says what the server can do is a [`Feature`], and comes from the extension table.
 
+use crate::limits::Limits;
 use crate::ns;
 use crate::xml::{Element, Writer};
 
 use super::state::{ExpectBind, ExpectLogin, Turned};
 use super::{Call, bind, login, tls};
 
-/// Something to advertise after login, which needs no negotiation before binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Something to advertise that needs no negotiation before binding.
+#[derive(Clone, Copy, Debug)]
 pub struct Feature {
     /// The element's name.
     pub name: &'static str,
     /// Its namespace.
     pub ns: &'static str,
-    /// Whether it holds `<optional/>`, for clients older than RFC 6120 that would take it for mandatory.
-    pub optional: bool,
+    /// What it holds where it is advertised before login, if it is.
+    pub before_login: Option<Content>,
+    /// What it holds where it is advertised after login, if it is.
+    pub after_login: Option<Content>,
 }
 
+/// Writes what a feature's element holds.
+pub type Content = fn(&Limits, &mut Writer<'_>);
+
 impl Feature {
-    /// `<name xmlns="ns"/>`.
+    /// `<name xmlns="ns"/>` after login.
     pub const fn new(name: &'static str, ns: &'static str) -> Feature {
-        Feature { name, ns, optional: false }
+        Feature { name, ns, before_login: None, after_login: Some(|_, _| {}) }
     }
 
-    /// RFC 3921 §3, as RFC 6121 §1.4 keeps it for old clients; SDKs ask for it whenever it is offered.
-    pub const SESSION: Feature = Feature { name: "session", ns: ns::SESSION, optional: true };
+    /// RFC 3921 §3, as RFC 6121 §1.4 keeps it for old clients; SDKs ask for it whenever it is offered. `<optional/>` is for clients
+    /// older than RFC 6120 that would take it for mandatory.
+    pub const SESSION: Feature = Feature {
+        after_login: Some(|_, xml| {
+            xml.open("optional").close();
+        }),
+        ..Feature::new("session", ns::SESSION)
+    };
     /// RFC 6121 §2.6.1.
     pub const ROSTER_VERSIONING: Feature = Feature::new("ver", ns::ROSTER_VERSIONING);
 }
@@ -87,20 +99,25 @@ pub(super) fn row_for<S>(rows: &'static [Row<S>], element: Element<'_>) -> Optio
     rows.iter().find(|row| row.by_iq == by_iq && row.ns == subject.ns() && row.elements.contains(&subject.name()))
 }
 
-/// Appends `<stream:features/>`.
-pub(super) fn write<S>(rows: &[Row<S>], state: &S, more: &[Feature], call: &mut Call<'_, '_>) {
+/// Appends `<stream:features/>`: what is offered of `rows`, and every other feature that has something to say now.
+pub(super) fn write<S>(
+    rows: &[Row<S>],
+    state: &S,
+    says_now: impl Fn(&Feature) -> Option<Content>,
+    call: &mut Call<'_, '_>,
+) {
     let mut out = Vec::new();
     let mut xml = Writer::new(&mut out);
     xml.open("stream:features");
     for row in rows.iter().filter(|row| (row.offered)(state, call)) {
         (row.advertise)(state, call, &mut xml);
     }
-    for feature in more {
-        xml.open(feature.name).ns(feature.ns);
-        if feature.optional {
-            xml.open("optional").close();
+    for feature in call.host.terms.features {
+        if let Some(content) = says_now(feature) {
+            xml.open(feature.name).ns(feature.ns);
+            content(call.host.terms.limits, &mut xml);
+            xml.close();
         }
-        xml.close();
     }
     drop(xml);
     call.host.out.deliver(call.transport, &out);

@@ -114,7 +114,7 @@ impl Pair {
             starttls: true,
             tls_required: self.tls_required,
             plain_unencrypted: false,
-            features: &[Feature::SESSION, Feature::ROSTER_VERSIONING],
+            features: &[Feature::SESSION, Feature::ROSTER_VERSIONING, EARLY],
             decoy_secret: &[9; 32],
         };
         let mut host = Host { now: self.now, terms: &terms, random: &mut self.random, out: &mut self.out };
@@ -311,6 +311,17 @@ fn what_follows_login_may_come_with_it() {
     assert!(said.ends_with("<jid>1-7@localhost/desk</jid></bind></iq></stream:stream>"), "{said}");
 }
 
+/// A feature that says something else before login than after.
+const EARLY: Feature = Feature {
+    before_login: Some(|_, xml| {
+        xml.text("before");
+    }),
+    after_login: Some(|_, xml| {
+        xml.text("after");
+    }),
+    ..Feature::new("early", "urn:x")
+};
+
 #[test]
 fn features_say_what_can_be_done_at_each_point() {
     let mut pair = Pair::plain();
@@ -327,9 +338,10 @@ fn features_say_what_can_be_done_at_each_point() {
         assert!(said.contains(&format!("<mechanism>{mechanism}</mechanism>")), "{said}");
     }
     assert!(said.contains("<channel-binding type=\"tls-exporter\"/>"));
+    assert!(said.ends_with("<early xmlns=\"urn:x\">before</early></stream:features>"), "{said}");
     assert_eq!(pair.says(&plain_auth("secret")), "<success xmlns=\"urn:ietf:params:xml:ns:xmpp-sasl\"/>");
     let said = pair.says(HEADER);
-    assert!(said.ends_with("<stream:features><bind xmlns=\"urn:ietf:params:xml:ns:xmpp-bind\"/><session xmlns=\"urn:ietf:params:xml:ns:xmpp-session\"><optional/></session><ver xmlns=\"urn:xmpp:features:rosterver\"/></stream:features>"), "{said}");
+    assert!(said.ends_with("<stream:features><bind xmlns=\"urn:ietf:params:xml:ns:xmpp-bind\"/><session xmlns=\"urn:ietf:params:xml:ns:xmpp-session\"><optional/></session><ver xmlns=\"urn:xmpp:features:rosterver\"/><early xmlns=\"urn:x\">after</early></stream:features>"), "{said}");
 }
 
 #[test]

@@ -98,19 +98,19 @@ const COUNTERS: &[Named] = &[
 pub(crate) struct Pages {
     registry: Registry,
     store: Arc<Store>,
-    stopping: AtomicBool,
+    serving: AtomicBool,
 }
 
 impl Pages {
     pub fn new(gauges: Arc<[Gauges]>, store: Arc<Store>) -> Pages {
         let mut registry = Registry::with_prefix("rookery");
         registry.register_collector(Box::new(Source { gauges, store: Arc::clone(&store) }));
-        Pages { registry, store, stopping: AtomicBool::new(false) }
+        Pages { registry, store, serving: AtomicBool::new(false) }
     }
 
-    /// From now on the server is not ready for anybody.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+    /// Whether the server is ready for everybody, or is starting or stopping.
+    pub fn set_serving(&self, serving: bool) {
+        self.serving.store(serving, Ordering::Relaxed);
     }
 
     /// The page at a path, if there is one.
@@ -130,8 +130,8 @@ impl Pages {
 
     fn ready(&self) -> Response {
         let mut why = String::new();
-        if self.stopping.load(Ordering::Relaxed) {
-            why.push_str("the server is stopping\n");
+        if !self.serving.load(Ordering::Relaxed) {
+            why.push_str("the server is starting or stopping\n");
         }
         if let Some(failure) = self.store.failure() {
             let _written = writeln!(why, "{failure}");
@@ -239,11 +239,13 @@ mod tests {
     }
 
     #[test]
-    fn is_ready_until_it_stops() {
+    fn is_ready_from_when_it_serves_until_it_stops() {
         let store = Arc::new(Store::start(Arc::new(Memory::new(&[])), 1).unwrap());
         let pages = Pages::new([].into(), store);
+        assert_eq!(pages.page("/readyz").unwrap().status(), Status::ServiceUnavailable);
+        pages.set_serving(true);
         assert_eq!(pages.page("/readyz").unwrap().status(), Status::Ok);
-        pages.stop();
+        pages.set_serving(false);
         assert_eq!(pages.page("/readyz").unwrap().status(), Status::ServiceUnavailable);
         assert_eq!(pages.page("/healthz").unwrap().status(), Status::Ok);
         assert!(pages.page("/health").is_none());

@@ -167,6 +167,7 @@ impl Server {
             None => self.first_app()?,
         };
         self.data.write_run(&self.run_file())?;
+        self.pages.set_serving(true);
         Ok(())
     }
 
@@ -314,7 +315,7 @@ impl Server {
         if self.pool.is_none() {
             return Ok(());
         }
-        self.pages.stop();
+        self.pages.set_serving(false);
         for peer in &*self.peers {
             peer.post(Post::Stop);
         }

@@ -11,9 +11,10 @@ use crate::error::Condition;
 use crate::ns;
 use crate::row::{Reads, Rows, Table};
 use crate::stanza::{IqAnswer, IqKind, Sender};
-use crate::stream::Feature;
+use crate::stream::{Feature, Features};
 use crate::xml::{Element, Writer};
 
+mod caps;
 mod contact_addresses;
 mod disco;
 mod entity_time;
@@ -48,6 +49,7 @@ pub static EXTENSIONS: &[&Extension] = &[
     &registration::REGISTRATION,
     &software_version::SOFTWARE_VERSION,
     &stream_management::STREAM_MANAGEMENT,
+    &caps::CAPS,
     &contact_addresses::CONTACT_ADDRESSES,
     &ping::PING,
     &entity_time::ENTITY_TIME,
@@ -222,8 +224,8 @@ pub fn nonza(element: Element<'_>) -> Option<&'static Nonza> {
 }
 
 /// The features that a stream announces besides what it negotiates itself.
-pub fn stream_features() -> impl Iterator<Item = &'static Feature> {
-    EXTENSIONS.iter().flat_map(|extension| extension.stream_features)
+pub fn stream_features(site: &Site) -> Features {
+    Features::of(EXTENSIONS.iter().flat_map(|extension| extension.stream_features), site)
 }
 
 /// All tables that extensions keep.

@@ -53,7 +53,7 @@ mod tests;
 mod tls;
 
 pub use contract::{Ask, Deadline, Fed, Flow, Host, Reply, Security, Session, Terms};
-pub use features::{Content, Feature};
+pub use features::{Content, Feature, Features};
 pub use framing::{Outgoing, Piece, Transport, frame_element};
 pub use login::{PasswordCheck, Secrets};
 
@@ -356,15 +356,14 @@ impl Stream {
         self.state = match mem::replace(&mut self.state, State::Closed) {
             State::Header(ExpectHeader { security }) => {
                 let state = ExpectLogin { security };
-                // RFC 6120 §5.3.1: where TLS is required, nothing but STARTTLS is offered without it.
-                let open = login::is_offered(&state, &call);
-                let says_now = |feature: &Feature| feature.before_login.filter(|_| open);
-                features::write(features::BEFORE_LOGIN, &state, says_now, &mut call);
+                let more = call.host.terms.features.before_login(&state, &call);
+                features::write(features::BEFORE_LOGIN, &state, more, &mut call);
                 State::Login(state)
             }
             State::Restart(ExpectRestart { who }) => {
                 let state = ExpectBind { who };
-                features::write(features::AFTER_LOGIN, &state, |feature| feature.after_login, &mut call);
+                let more = call.host.terms.features.after_login();
+                features::write(features::AFTER_LOGIN, &state, more, &mut call);
                 State::Bind(state)
             }
             // The framer finds one header, and is started anew in these two states only.

@@ -1,12 +1,12 @@
 //! Over WebSocket each message stands alone: what is written reads back, what is forwarded means what was sent, and a
 //! conversation keeps its promises whatever the messages are. Frames are the server's library's, and not here.
 
-use proto::effect::Random;
+use proto::effect::{Random, Site};
 use proto::jid::Domain;
 use proto::limits::Limits;
 use proto::sasl::{ChannelBindings, Credentials, ITERATIONS};
 use proto::stream::{
-    Ask, Feature, Flow, Host, Outgoing, Piece, Reply, Secrets, Security, Stream, Terms, Transport, frame_element,
+    Ask, Feature, Features, Flow, Host, Outgoing, Piece, Reply, Secrets, Security, Stream, Terms, Transport, frame_element,
 };
 use proto::time::Instant;
 use proto::websocket;
@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
         starttls: true,
         tls_required: true,
         plain_unencrypted: false,
-        features: &[Feature::SESSION],
+        features: &Features::of(&[Feature::SESSION], &Site::of("localhost")),
         decoy_secret: &[0; 32],
     };
     let security = Security::Tls(Box::new(ChannelBindings::NONE));

@@ -357,16 +357,18 @@ impl Facts {
         let endpoint = config.api.endpoint.clone().unwrap_or_else(|| endpoint(&normal, addresses));
         let turn = config.api.turn_server.clone().unwrap_or_else(|| normal.clone());
         let software = concat!("rookery ", env!("CARGO_PKG_VERSION"));
+        let site = Site {
+            domain: normal.as_str().into(),
+            muc_domain: config.muc_domain().into(),
+            limits: config.limits.limits(),
+            software,
+            version: env!("CARGO_PKG_VERSION"),
+            services: config.services.iter().map(ServiceSettings::service).collect(),
+            contacts: Arc::new(config.contacts.contacts()),
+        };
         Terms {
-            site: Site {
-                domain: normal.as_str().into(),
-                muc_domain: config.muc_domain().into(),
-                limits: config.limits.limits(),
-                software,
-                version: env!("CARGO_PKG_VERSION"),
-                services: config.services.iter().map(ServiceSettings::service).collect(),
-                contacts: Arc::new(config.contacts.contacts()),
-            },
+            features: ext::stream_features(&site),
+            site,
             settings: Settings {
                 api_endpoint: endpoint,
                 chat_endpoint: normal,
@@ -376,7 +378,6 @@ impl Facts {
             },
             domain,
             tls_required: config.tls.required_before_auth,
-            features: Terms::features(),
             decoy_secret: self.decoy_secret,
         }
     }

@@ -568,8 +568,10 @@ fn everything() -> Range {
 }
 
 fn terms(limits: Limits) -> Terms {
+    let site = Site { limits, ..Site::of(DOMAIN) };
     Terms {
-        site: Site { limits, ..Site::of(DOMAIN) },
+        features: ext::stream_features(&site),
+        site,
         settings: Settings {
             api_endpoint: format!("https://{DOMAIN}:8443"),
             chat_endpoint: DOMAIN.to_owned(),
@@ -579,7 +581,6 @@ fn terms(limits: Limits) -> Terms {
         },
         domain: Domain::parse(DOMAIN).expect("a domain"),
         tls_required: true,
-        features: Terms::features(),
         decoy_secret: [7; 32],
     }
 }

@@ -1,11 +1,11 @@
 //! A client with two connections against a session, with and without a stream behind it.
 
 use super::*;
-use crate::effect::Random;
+use crate::effect::{Random, Site};
 use crate::error::StreamCondition;
 use crate::limits::Limits;
 use crate::sasl::{Credentials, ITERATIONS};
-use crate::stream::{Ask, Feature, Flow, Host, Reply, Secrets, Security, Stream, Terms, Transport};
+use crate::stream::{Ask, Feature, Features, Flow, Host, Reply, Secrets, Security, Stream, Terms, Transport};
 use crate::xml::Nodes;
 
 struct Zeros;
@@ -409,7 +409,7 @@ fn a_client_logs_in_through_requests() {
         starttls: true,
         tls_required: true,
         plain_unencrypted: false,
-        features: &[Feature::SESSION],
+        features: &Features::of(&[Feature::SESSION], &Site::of("localhost")),
         decoy_secret: &[0; 32],
     };
     let mut nodes = Nodes::new();

@@ -1,8 +1,8 @@
 //! XEP-0030: Service Discovery.
 
-use super::{At, EXTENSIONS, Extension, IqRoute, Request, Spec, nothing};
+use super::{At, EXTENSIONS, Extension, IqRoute, Request, Spec, caps, nothing};
 use crate::account::Account;
-use crate::effect::Turn;
+use crate::effect::{Site, Turn};
 use crate::error::Condition;
 use crate::ns;
 use crate::row::Rows;
@@ -31,10 +31,19 @@ const fn get(at: At, ns: &'static str, apply: Answer) -> IqRoute {
 }
 
 fn server_info(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
-    no_node(request)?;
+    match request.attr("node").as_deref() {
+        None | Some("") => Ok(of_server(turn.site, None)),
+        // XEP-0115 §6.2: the same answer, for those who ask for what the stream features named.
+        Some(node) if node == caps::node(turn.site) => Ok(of_server(turn.site, Some(node))),
+        Some(_) => Err(Condition::ItemNotFound),
+    }
+}
+
+/// What disco#info says of the server.
+pub(super) fn of_server(site: &Site, node: Option<&str>) -> Vec<u8> {
     let features = EXTENSIONS.iter().flat_map(|extension| extension.server_features);
     let forms = EXTENSIONS.iter().flat_map(|extension| extension.server_forms);
-    Ok(info(&[("server", "im")], features, |xml| forms.for_each(|form| form(turn.site, xml))))
+    info(node, &[("server", "im")], features, |xml| forms.for_each(|form| form(site, xml)))
 }
 
 /// XEP-0030 §8: strangers learn nothing about who exists.
@@ -42,7 +51,7 @@ fn account_info(request: &Request<'_>, account: &mut Account, _: Rows, _: &mut T
     for_friends(request, account)?;
     no_node(request)?;
     let features = EXTENSIONS.iter().flat_map(|extension| extension.account_features);
-    Ok(info(&[("account", "registered")], features, |_| {}))
+    Ok(info(None, &[("account", "registered")], features, |_| {}))
 }
 
 /// The resources that are there. XEP-0030 §4.2 lets a server name them to those who see them anyway.
@@ -80,13 +89,14 @@ fn no_node(request: &Request<'_>) -> Result<(), Condition> {
 }
 
 fn info<'a>(
+    node: Option<&str>,
     identities: &[(&str, &str)],
     features: impl Iterator<Item = &'a &'static str>,
     forms: impl FnOnce(&mut Writer<'_>),
 ) -> Vec<u8> {
     let mut out = Vec::new();
     let mut xml = Writer::new(&mut out);
-    xml.open("query").ns(ns::DISCO_INFO);
+    xml.open("query").ns(ns::DISCO_INFO).attr_opt("node", node);
     for (category, kind) in identities {
         xml.leaf("identity", &[("category", category), ("type", kind), ("name", "Rookery")]);
     }

@@ -13,11 +13,11 @@ pub(super) static STREAM_LIMITS: Extension = Extension {
     spec: Spec::Xep(478, "0.2.0"),
     stream_features: &[Feature {
         // How long a login may take is not silence, so it is not told here.
-        before_login: Some(|limits, xml| max_bytes(limits.unauthenticated_bytes_max, xml)),
-        after_login: Some(|limits, xml| {
-            max_bytes(limits.stanza_bytes_max, xml);
+        before_login: Some(|site, xml| max_bytes(site.limits.unauthenticated_bytes_max, xml)),
+        after_login: Some(|site, xml| {
+            max_bytes(site.limits.stanza_bytes_max, xml);
             // After that long without a word the client is pinged.
-            xml.simple("idle-seconds", &limits.idle_time_max.as_secs().to_string());
+            xml.simple("idle-seconds", &site.limits.idle_time_max.as_secs().to_string());
         }),
         ..Feature::new("limits", ns::STREAM_LIMITS)
     }],
@@ -31,13 +31,13 @@ fn max_bytes(bytes: usize, xml: &mut Writer<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::Limits;
+    use crate::effect::Site;
     use crate::stream::Content;
 
     fn written(content: Option<Content>) -> String {
         let mut out = Vec::new();
         let mut xml = Writer::new(&mut out);
-        content.expect("it is advertised")(&Limits::default(), &mut xml);
+        content.expect("it is advertised")(&Site::of("localhost"), &mut xml);
         drop(xml);
         String::from_utf8(out).expect("a writer makes UTF-8")
     }

@@ -9,7 +9,7 @@ use crate::sasl::ChannelBindings;
 use crate::time::Instant;
 use crate::xml::Element;
 
-use super::{Feature, Outgoing, PasswordCheck, Secrets};
+use super::{Features, Outgoing, PasswordCheck, Secrets};
 
 /// Whether anybody between could read along, and what TLS offers to bind a login to.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub struct Terms<'a> {
     /// Whether even PLAIN is offered without TLS, where TLS is not required.
     pub plain_unencrypted: bool,
     /// What is advertised besides what the stream itself negotiates: the extensions' stream features.
-    pub features: &'a [Feature],
+    pub features: &'a Features,
     /// What decoy credentials are made from; the same for the life of the store.
     pub decoy_secret: &'a [u8; 32],
 }

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::{Ask, Feature, Flow, Host, Outgoing, Reply, Secrets, Security, Stream, Terms, Transport};
-use crate::effect::Random;
+use super::{Ask, Feature, Features, Flow, Host, Outgoing, Reply, Secrets, Security, Stream, Terms, Transport};
+use crate::effect::{Random, Site};
 use crate::error::{Condition, StreamCondition};
 use crate::jid::Domain;
 use crate::limits::Limits;
@@ -67,7 +67,7 @@ pub fn drive_operations(operations: &[u8]) -> bool {
         starttls: kind & 16 != 0,
         tls_required: kind & 32 != 0,
         plain_unencrypted: kind & 64 != 0,
-        features: &[Feature::SESSION],
+        features: &Features::of(&[Feature::SESSION], &Site::of("localhost")),
         decoy_secret: &[0; 32],
     };
     let stream = Stream::new(Instant::START, transport, security, &limits);

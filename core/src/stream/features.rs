@@ -3,7 +3,7 @@
 //! A feature that the stream itself negotiates is a [`Row`]: when it is offered, how it is advertised, and what its element
 //! does. A feature that only says what the server can do is a [`Feature`], and comes from the extension table.
 
-use crate::limits::Limits;
+use crate::effect::Site;
 use crate::ns;
 use crate::xml::{Element, Writer};
 
@@ -23,8 +23,8 @@ pub struct Feature {
     pub after_login: Option<Content>,
 }
 
-/// Writes what a feature's element holds.
-pub type Content = fn(&Limits, &mut Writer<'_>);
+/// Writes what a feature's element holds, its attributes first.
+pub type Content = fn(&Site, &mut Writer<'_>);
 
 impl Feature {
     /// `<name xmlns="ns"/>` after login.
@@ -42,6 +42,41 @@ impl Feature {
     };
     /// RFC 6121 §2.6.1.
     pub const ROSTER_VERSIONING: Feature = Feature::new("ver", ns::ROSTER_VERSIONING);
+}
+
+/// What the [`Feature`]s say, written once: it is the same for every stream until the settings change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    before_login: Vec<u8>,
+    after_login: Vec<u8>,
+}
+
+impl Features {
+    /// What these features say with these settings.
+    pub fn of<'f>(features: impl IntoIterator<Item = &'f Feature>, site: &Site) -> Features {
+        let mut written = Features::default();
+        for feature in features {
+            for (content, out) in
+                [(feature.before_login, &mut written.before_login), (feature.after_login, &mut written.after_login)]
+            {
+                if let Some(content) = content {
+                    let mut xml = Writer::new(out);
+                    content(site, xml.open(feature.name).ns(feature.ns));
+                }
+            }
+        }
+        written
+    }
+
+    /// Before login. RFC 6120 §5.3.1: where TLS is required, nothing but STARTTLS is offered without it.
+    pub(super) fn before_login(&self, state: &ExpectLogin, call: &Call<'_, '_>) -> &[u8] {
+        if login::is_offered(state, call) { &self.before_login } else { &[] }
+    }
+
+    /// After login.
+    pub(super) fn after_login(&self) -> &[u8] {
+        &self.after_login
+    }
 }
 
 /// A feature that is negotiated while the stream is in state `S`.
@@ -99,25 +134,16 @@ pub(super) fn row_for<S>(rows: &'static [Row<S>], element: Element<'_>) -> Optio
     rows.iter().find(|row| row.by_iq == by_iq && row.ns == subject.ns() && row.elements.contains(&subject.name()))
 }
 
-/// Appends `<stream:features/>`: what is offered of `rows`, and every other feature that has something to say now.
-pub(super) fn write<S>(
-    rows: &[Row<S>],
-    state: &S,
-    says_now: impl Fn(&Feature) -> Option<Content>,
-    call: &mut Call<'_, '_>,
-) {
+/// Appends `<stream:features/>`: what is offered of `rows`, and `more`.
+pub(super) fn write<S>(rows: &[Row<S>], state: &S, more: &[u8], call: &mut Call<'_, '_>) {
     let mut out = Vec::new();
     let mut xml = Writer::new(&mut out);
     xml.open("stream:features");
     for row in rows.iter().filter(|row| (row.offered)(state, call)) {
         (row.advertise)(state, call, &mut xml);
     }
-    for feature in call.host.terms.features {
-        if let Some(content) = says_now(feature) {
-            xml.open(feature.name).ns(feature.ns);
-            content(call.host.terms.limits, &mut xml);
-            xml.close();
-        }
+    if !more.is_empty() {
+        xml.raw_bytes(more);
     }
     drop(xml);
     call.host.out.deliver(call.transport, &out);

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::*;
-use crate::effect::Random;
+use crate::effect::{Random, Site};
 use crate::jid::{AppId, Domain, UserId};
 use crate::sasl::{ChannelBindings, Credentials, TokenRecord};
 
@@ -114,7 +114,7 @@ impl Pair {
             starttls: true,
             tls_required: self.tls_required,
             plain_unencrypted: false,
-            features: &[Feature::SESSION, Feature::ROSTER_VERSIONING, EARLY],
+            features: &Features::of(&[Feature::SESSION, Feature::ROSTER_VERSIONING, EARLY], &Site::of("localhost")),
             decoy_secret: &[9; 32],
         };
         let mut host = Host { now: self.now, terms: &terms, random: &mut self.random, out: &mut self.out };

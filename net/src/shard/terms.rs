@@ -3,9 +3,8 @@
 use std::fmt;
 
 use proto::effect::Site;
-use proto::ext;
 use proto::jid::Domain;
-use proto::stream::{self, Feature};
+use proto::stream::{self, Features};
 use rest::settings::Settings;
 
 /// What the operator has set, in the forms in which it is used.
@@ -18,18 +17,13 @@ pub struct Terms {
     pub domain: Domain,
     /// Whether logins on 5222 need STARTTLS first.
     pub tls_required: bool,
-    /// What is advertised after login.
-    pub features: Vec<Feature>,
+    /// What is advertised of the extensions.
+    pub features: Features,
     /// What decoys for unknown users are made from; kept with the data.
     pub decoy_secret: [u8; 32],
 }
 
 impl Terms {
-    /// The features of all extensions.
-    pub fn features() -> Vec<Feature> {
-        ext::stream_features().copied().collect()
-    }
-
     /// What holds for streams.
     pub fn stream(&self) -> stream::Terms<'_> {
         stream::Terms {

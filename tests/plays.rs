@@ -14,6 +14,10 @@ fn perform_all(transport: Transport) {
     plays.sort();
     let mut failures = Vec::new();
     for path in &plays {
+        let text = std::fs::read_to_string(path).expect("a play is text");
+        if transport == Transport::Bosh && text.contains("# Not over BOSH: ") {
+            continue;
+        }
         let attempt = std::panic::catch_unwind(|| perform(path, World::new(2), transport));
         if attempt.is_err() {
             failures.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());

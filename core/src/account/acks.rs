@@ -1,6 +1,6 @@
 //! Counting stanzas for XEP-0198: a stanza is acknowledged once everything it brought about is on disk or on its way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::effect::{Note, SessionId, Turn};
 use crate::ns;
@@ -19,8 +19,8 @@ pub struct Acks {
     handled: u32,
     /// Numbers above `handled` that were taken care of out of order.
     early: BTreeSet<u32>,
-    /// The client has asked when this many were taken, and waits.
-    asked: Option<u32>,
+    /// The client has asked when this many were taken, and waits; once for each question.
+    asked: VecDeque<u32>,
 }
 
 impl Acks {
@@ -45,14 +45,20 @@ impl Acks {
         }
     }
 
+    fn ask(&mut self) {
+        if self.asked.len() < QUESTIONS_MAX {
+            self.asked.push_back(self.taken);
+        }
+    }
+
     /// The count to tell the client now, if it has asked and all it had sent by then is taken care of.
     fn due(&mut self) -> Option<u32> {
-        let asked = self.asked?;
+        let asked = *self.asked.front()?;
         // Sequence arithmetic: `handled` is at or past `asked`, though both may have wrapped.
         if self.handled.wrapping_sub(asked) > u32::MAX / 2 {
             return None;
         }
-        self.asked = None;
+        self.asked.pop_front();
         Some(self.handled)
     }
 }
@@ -72,7 +78,7 @@ impl Account {
     /// The client wants to know how many stanzas are taken care of; the answer waits until it is exact.
     pub fn wants_ack(&mut self, session: SessionId, turn: &mut Turn<'_>) {
         if let Some(acks) = self.session_mut(session).and_then(|session| session.acks.as_mut()) {
-            acks.asked = Some(acks.taken);
+            acks.ask();
             self.acknowledge(session, turn);
         }
     }
@@ -96,11 +102,11 @@ impl Account {
     }
 
     fn acknowledge(&mut self, id: SessionId, turn: &mut Turn<'_>) {
-        let Some(session) = self.session_mut(id) else { return };
-        let Some(count) = session.acks.as_mut().and_then(|acks| acks.due()) else { return };
-        let mut bytes = Vec::new();
-        Writer::new(&mut bytes).open("a").ns(ns::SM).attr_int("h", count).close();
-        turn.out.deliver(id, bytes.into());
+        while let Some(count) = self.session_mut(id).and_then(|session| session.acks.as_mut()?.due()) {
+            let mut bytes = Vec::new();
+            Writer::new(&mut bytes).open("a").ns(ns::SM).attr_int("h", count).close();
+            turn.out.deliver(id, bytes.into());
+        }
     }
 }
 
@@ -109,6 +115,9 @@ pub(super) fn report(receipt: Receipt, turn: &mut Turn<'_>) {
     let note = Note::Handled { session: receipt.session, seq: receipt.seq };
     turn.out.send(Owner::Account(receipt.account), note);
 }
+
+/// Questions of one client that may wait for their answers; more are answered with these.
+const QUESTIONS_MAX: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -120,7 +129,7 @@ mod tests {
         for _ in 0..3 {
             acks.take();
         }
-        acks.asked = Some(acks.taken);
+        acks.ask();
         acks.settle(3);
         acks.settle(1);
         assert_eq!((acks.due(), acks.outstanding()), (None, 2));
@@ -136,7 +145,7 @@ mod tests {
             assert_eq!(acks.next(), seq);
             acks.take();
         }
-        acks.asked = Some(acks.taken);
+        acks.ask();
         for seq in [u32::MAX, 0, 1] {
             assert_eq!(acks.due(), None);
             acks.settle(seq);

@@ -236,8 +236,8 @@ impl Account {
     pub(super) fn end_drain_of(&mut self, session: SessionId, returned: &[Entrusted], turn: &mut Turn<'_>) {
         let Some(drain) = self.draining.take_if(|drain| drain.session == session) else { return };
         let came_back = |order: &u64| returned.iter().any(|message| message.backing == Backing::Row(*order));
-        // In order: what comes back is the end of what was given.
-        let taken = drain.handed.iter().position(came_back).unwrap_or(drain.handed.len());
+        // In order: what comes back is the end of what was given. If nothing does, it may not have been queued yet.
+        let taken = drain.handed.iter().position(came_back).unwrap_or(0);
         self.forget(&drain.handed[..taken], turn);
         self.pass_on_drain(turn);
     }

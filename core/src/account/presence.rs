@@ -64,26 +64,23 @@ impl Account {
     }
 
     /// Presence to one address, whoever is subscribed. RFC 6121 §4.6.
-    fn sends_directed(
-        &mut self,
-        from: SessionId,
-        kind: PresenceKind,
-        to: &Jid<'_>,
-        stanza: Element<'_>,
-        turn: &mut Turn<'_>,
-    ) {
+    fn sends_directed(&mut self, from: SessionId, kind: PresenceKind, to: &Jid<'_>, stanza: Element<'_>, turn: &mut Turn<'_>) {
         let (account, resource) = match target(Some(to), self.id, turn.site) {
             Target::Own => (self.id, None),
             Target::User(account, resource) => (account, resource),
             Target::Nobody | Target::Server | Target::RoomService => return,
-            Target::Room if kind == PresenceKind::Available => {
+            Target::Room | Target::Dialog(..) if kind == PresenceKind::Available => {
                 return self.refuse(from, stanza, Condition::ItemNotFound.into(), turn);
             }
             Target::Elsewhere if kind == PresenceKind::Available => {
                 return self.refuse(from, stanza, Condition::RemoteServerNotFound.into(), turn);
             }
-            Target::Room | Target::Elsewhere => return,
+            Target::Room | Target::Dialog(..) | Target::Elsewhere => return,
         };
+        // RFC 6121 §4.3: probes are a server's. One for a contact may pass; where a request waits, the answer would undo it.
+        if kind == PresenceKind::Probe && account != self.id && !self.roster.watches(to.bare_str()) {
+            return;
+        }
         let Some(session) = self.session_mut(from) else { return };
         let known = session.directed.iter().position(|known| **known == *to.as_str());
         match (kind, known) {
@@ -153,10 +150,10 @@ impl Account {
     pub(super) fn leave(&mut self, from: SessionId, stanza: Option<Element<'_>>, turn: &mut Turn<'_>) {
         let Some(session) = self.session_mut(from) else { return };
         let was_available = session.presence.take().is_some();
+        session.live_since = None;
         let directed = std::mem::take(&mut session.directed);
         let jid = session.jid.clone();
-        let status =
-            stanza.and_then(|stanza| stanza.child("status", ns::CLIENT)).map(|status| status.text().into_owned());
+        let status = stanza.and_then(|stanza| stanza.child("status", ns::CLIENT)).map(|status| status.text().into_owned());
         self.stops_taking(from);
         let bytes = match stanza {
             Some(stanza) => stamped(stanza, &jid, &[("to", None)]),
@@ -182,12 +179,11 @@ impl Account {
             let (account, resource) = match target(Some(&address), self.id, turn.site) {
                 Target::Own => (self.id, None),
                 Target::User(account, resource) => (account, resource),
-                Target::Nobody | Target::Server | Target::RoomService | Target::Room | Target::Elsewhere => continue,
+                Target::Nobody | Target::Server | Target::RoomService | Target::Room | Target::Dialog(..) | Target::Elsewhere => continue,
             };
             let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
             let stanza = addressed(&bytes, &to);
-            let parcel =
-                Parcel { from: sender.clone(), resource: resource.map(Into::into), kind, stanza, receipt: None };
+            let parcel = Parcel { from: sender.clone(), resource: resource.map(Into::into), kind, stanza, receipt: None };
             turn.out.send(Owner::Account(account), Note::Stanza(parcel));
         }
     }
@@ -276,6 +272,7 @@ impl Account {
             | Target::Server
             | Target::RoomService
             | Target::Room
+            | Target::Dialog(..)
             | Target::Nobody
             | Target::Elsewhere => None,
         }

@@ -193,8 +193,13 @@ impl<D: Desk> Shard<D> {
         while line.entrusted.front().is_some_and(|(number, _)| *number <= had) {
             line.entrusted.pop_front();
         }
-        // What its owner waits for is that the client has taken all there was.
-        let flushed = if open == 0 { conn.outbox.take_when_flushed() } else { None };
+        let flushed = if line.session.pending_bytes() == 0 { conn.outbox.take_when_flushed() } else { None };
+        if flushed.is_some() {
+            // Their rows go now, though the client may not yet have shown that it has them.
+            for (_, backing) in &mut line.entrusted {
+                *backing = Backing::Others(0);
+            }
+        }
         for answer in answers {
             if let Some(origin) = self.bosh.requests.remove(&answer.request) {
                 self.bosh_answer(origin, answer.body);

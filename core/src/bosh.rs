@@ -318,6 +318,12 @@ impl Session {
         if let Some(answer) = self.due.pop_front() {
             return Some(answer);
         }
+        // The end of the session, if this is it, makes more answers due.
+        self.poll_held(now).or_else(|| self.due.pop_front())
+    }
+
+    /// The answer to the oldest request, if it is time for it; or the end of a session that nobody asks.
+    fn poll_held(&mut self, now: Instant) -> Option<Answer> {
         match self.ending {
             Ending::Not => {}
             Ending::Stream => return self.poll_end(now),

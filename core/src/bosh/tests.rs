@@ -289,6 +289,20 @@ fn silence_ends_the_session() {
 }
 
 #[test]
+fn a_session_that_ends_in_silence_answers_what_came_before_its_turn() {
+    let mut client = Client::new();
+    assert!(client.sends(1, 102, "").is_empty());
+    assert_eq!(client.waits(INACTIVITY_SECS_MAX), [(1, terminal("item-not-found"))]);
+    assert!(client.session.is_over());
+    // The same where the stream ended first.
+    let mut client = Client::new();
+    client.sends(1, 102, "");
+    client.session.end();
+    assert_eq!(client.waits(INACTIVITY_SECS_MAX), [(1, terminal("item-not-found"))]);
+    assert!(client.session.is_over());
+}
+
+#[test]
 fn what_a_silent_client_did_not_get_is_handed_back() {
     let left = |client: &mut Client| {
         client.session.undelivered().map(|e| String::from_utf8(e.into()).unwrap()).collect::<Vec<_>>()

@@ -55,13 +55,13 @@ impl Scan {
         if bytes.first().is_some_and(|byte| !byte.is_ascii_uppercase()) {
             return Err(Problem::malformed("This is not a HTTP/1.1 request"));
         }
-        let seen = std::mem::replace(&mut self.seen, bytes.len());
-        for at in memchr_iter(b'\n', &bytes[seen..]).map(|at| seen + at) {
+        // What lies beyond the limit is not looked at, or the refusal would depend on how much of it came at once.
+        let within = &bytes[..bytes.len().min(bytes_max)];
+        let seen = std::mem::replace(&mut self.seen, within.len());
+        // A limit that was lowered meanwhile can lie before what was looked at.
+        for at in memchr_iter(b'\n', within.get(seen..).unwrap_or_default()).map(|at| seen + at) {
             if at == 0 || bytes[at - 1] != b'\r' {
                 return Err(Problem::malformed("A line of the head does not end in CR LF"));
-            }
-            if at >= bytes_max {
-                break;
             }
             if at - 1 == self.line {
                 return Ok(Some(at + 1));

@@ -96,6 +96,45 @@ fn every_split_point_gives_the_same_requests_and_answers() {
 }
 
 #[test]
+fn every_split_point_gives_the_same_refusal() {
+    let limits = Limits { head_bytes_max: 64, ..Limits::default() };
+    let long = "x".repeat(80);
+    for input in [
+        format!("GET /a HTTP/1.1\r\nHost: {long}\nA: b\r\n\r\n"),
+        format!("GET /{long}\n HTTP/1.1\r\n\r\n"),
+        format!("GET /a HTTP/1.1\r\nHost: x\nA: {long}\r\n\r\n"),
+    ] {
+        let whole = play(&[input.as_bytes()], &limits);
+        let bytes: Vec<_> = input.as_bytes().chunks(1).collect();
+        assert_eq!(play(&bytes, &limits), whole, "{input:?}");
+        assert!(whole.closed);
+    }
+}
+
+#[test]
+fn limits_can_be_lowered_in_the_middle_of_a_request() {
+    let lower = Limits { head_bytes_max: 32, body_bytes_max: 4, ..Limits::default() };
+    for input in [
+        format!("GET /a HTTP/1.1\r\nHost: {}\r\n\r\n", "x".repeat(40)),
+        format!("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{}", "x".repeat(20)),
+        format!(
+            "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n{}\r\n0\r\n\r\n",
+            "x".repeat(20)
+        ),
+    ] {
+        for split in 1..input.len() {
+            let (before, after) = input.as_bytes().split_at(split);
+            let mut connection = Connection::new(Instant::START);
+            let mut out = Vec::new();
+            let step = connection.feed(Instant::START, before, &Limits::default(), &mut out);
+            assert!(matches!(step, Step::More), "{input:?} at {split}");
+            let step = connection.feed(Instant::START, after, &lower, &mut out);
+            assert!(matches!(step, Step::Request(_) | Step::Close), "{input:?} at {split}");
+        }
+    }
+}
+
+#[test]
 fn every_prefix_of_a_request_is_partial() {
     for input in [
         "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::conn::tls::Acceptor;
 use crate::listen::{Kind, Sockets};
 use crate::metrics::Gauges;
-use crate::rt::{self, Address, Bell, Listener, Mailbox, Socket};
+use crate::rt::{self, Address, Bell, Inbox, Listener, Mailbox, Socket};
 use crate::shard::{ConnId, Letter, Outcome, Shard, Terms, Ticket};
 
 pub(crate) mod desk;
@@ -109,6 +109,18 @@ struct Buffers {
 /// Runs a shard until it is told to stop.
 pub(crate) async fn run(plan: Plan) {
     let Plan { shard, mailbox, sockets, house, make } = plan;
+    // Without either the start fails: whoever waits for this shard hears nothing from it.
+    let inbox = match mailbox.open() {
+        Ok(inbox) => inbox,
+        Err(error) => return tracing::error!(%error, shard, "the shard cannot hear the others"),
+    };
+    let mut listeners = Vec::new();
+    for (kind, socket) in sockets {
+        match Listener::adopt(socket) {
+            Ok(listener) => listeners.push((kind, listener)),
+            Err(error) => return tracing::error!(%error, shard, "the shard cannot listen"),
+        }
+    }
     let local = Rc::new(Local {
         me: shard,
         house,
@@ -127,11 +139,11 @@ pub(crate) async fn run(plan: Plan) {
         stops: RefCell::default(),
         gone: Bell::default(),
     });
-    for (kind, socket) in sockets {
-        rt::spawn(Rc::clone(&local).accept(kind, Listener::adopt(socket)));
+    for (kind, listener) in listeners {
+        rt::spawn(Rc::clone(&local).accept(kind, listener));
     }
     rt::spawn(Rc::clone(&local).keep_time());
-    local.take_posts(&mailbox).await;
+    local.take_posts(&inbox).await;
     local.drain().await;
 }
 
@@ -162,10 +174,12 @@ impl Local {
     }
 
     /// Takes what other threads left, until one of them says to stop.
-    async fn take_posts(self: &Rc<Local>, mailbox: &Mailbox<Post>) {
+    async fn take_posts(self: &Rc<Local>, inbox: &Inbox<Post>) {
         let mut posts = VecDeque::new();
         loop {
-            mailbox.collect(&mut posts).await;
+            if let Err(error) = inbox.collect(&mut posts).await {
+                return tracing::error!(%error, shard = self.me, "the shard no longer hears the others");
+            }
             while let Some(post) = posts.pop_front() {
                 if matches!(post, Post::Stop) {
                     return;

@@ -97,7 +97,7 @@ impl Server {
         let store = Arc::new(Store::start(Arc::new(rocks), READERS)?);
         let pool = Pool::start("pool", usize::from(processors()).clamp(1, POOL_THREADS_MAX))?;
 
-        let mailboxes: Vec<Mailbox<Post>> = (0..shards).map(|_| Mailbox::new()).collect();
+        let mailboxes = (0..shards).map(|_| Mailbox::new()).collect::<Result<Vec<Mailbox<Post>>, std::io::Error>>()?;
         let peers: Arc<[Address<Post>]> = mailboxes.iter().map(Mailbox::address).collect();
         let gauges: Arc<[Gauges]> = (0..shards).map(|_| Gauges::default()).collect();
         let pages = Arc::new(Pages::new(Arc::clone(&gauges), Arc::clone(&store)));

@@ -101,7 +101,14 @@ pub(super) fn adopt(local: &Rc<Local>, traveller: Traveller) {
     // Whatever the shard has to say already is found when the driver first looks.
     let id = local.with(|shard, now| shard.adopt(now, baggage));
     local.bells.borrow_mut().insert(id, bell.clone());
-    let socket = Socket::adopt(fd);
+    let socket = match Socket::adopt(fd) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(%error, "a connection cannot be waited for");
+            local.bells.borrow_mut().remove(&id);
+            return local.with(|shard, now| shard.closed(now, id));
+        }
+    };
     let phase = Phase::Open(id);
     let driver = Driver { local: Rc::clone(local), socket, bell, tls, unsent: Vec::new(), sent: 0, phase, peer, guest };
     spawn(driver);

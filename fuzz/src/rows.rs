@@ -9,6 +9,7 @@ use proto::account::roster::{Item, ROSTER, Roster};
 use proto::account::seen::{LASTS, LastSeen};
 use proto::jid::{AppId, UserId};
 use proto::model::account::{self, AccountRow, TOKENS, TokenRow, USERS};
+use proto::model::dialog::{self, MessageRow, Reader, Receipt};
 use proto::model::directory::{self, Directory, apps, members, sessions};
 use proto::model::jobs;
 use proto::model::profile::Profile;
@@ -26,7 +27,7 @@ pub fn run(data: &[u8]) {
     let &[table, key_bytes, ref rest @ ..] = data else { return };
     let (below, value) = rest.split_at(usize::from(key_bytes).min(rest.len()));
     let row = Bytes::copy_from_slice(value);
-    match table % 12 {
+    match table % 16 {
         0 => written_again(value, AccountRow::read, |row| vec![row.card.created_at]),
         1 => written_again(value, row_of::<TokenRow>, |row| vec![row.created_at, row.expires_at]),
         2 => written_again(value, Profile::read, |row| vec![row.created_at, row.updated_at]),
@@ -54,7 +55,14 @@ pub fn run(data: &[u8]) {
                 let _ = account::login_facts(Timestamp::from_secs(0), answered(&reads, table, below, &row));
             }
         }
-        _ => loads_account(below, &row),
+        11 => loads_account(below, &row),
+        12 => written_again(value, MessageRow::decode, |row| {
+            let _ = row.content();
+            vec![row.created_at, row.updated_at]
+        }),
+        13 => written_again(value, Receipt::decode, |row| vec![row.at]),
+        14 => written_again(value, Reader::decode, |row| vec![row.at]),
+        _ => loads_dialog(below, &row),
     }
 }
 
@@ -63,14 +71,15 @@ fn row_of<T: DeserializeOwned>(value: &[u8]) -> Result<T, Unreadable> {
     row::decode(1, value)
 }
 
-fn written_again<T: Serialize + PartialEq + Debug>(
+fn written_again<T: Serialize + Debug>(
     value: &[u8],
     read: impl Fn(&[u8]) -> Result<T, Unreadable>,
     stamps: impl Fn(&T) -> Vec<Timestamp>,
 ) {
     let Ok(row) = read(value) else { return };
+    // Values cannot be compared: some hold NaN.
     let written = row::encode(value[0], &row);
-    assert_eq!(read(&written).as_ref(), Ok(&row));
+    assert_eq!(read(&written).map(|row| row::encode(value[0], &row)).as_ref(), Ok(&written));
     // Everything can be shown to people, and to the log.
     let _ = format!("{row:?}");
     for stamp in stamps(&row) {
@@ -88,6 +97,19 @@ fn loads_account(below: &[u8], row: &Bytes) {
     }
     let _ = Roster::load(ID, &mut answered(&Roster::reads(ID), &ROSTER, below, row));
     let _ = Queue::load(&mut answered(&Queue::reads(ID), &OFFLINE, below, row));
+}
+
+/// A dialog whose rows are all the same odd one, and keys of its tables.
+fn loads_dialog(below: &[u8], row: &Bytes) {
+    let found = || Found::Row(Some(row.clone()));
+    if let Ok(Some((record, head))) = dialog::load(&mut Rows::new(vec![found(), Found::Row(None)])) {
+        let _ = (record.has(ID.user), record.other(ID.user), head.at(), format!("{record:?}"));
+    }
+    let _ = dialog::load(&mut Rows::new(vec![Found::Row(None), found()]));
+    let _ = dialog::found_dirty(&mut Rows::new(vec![found()]));
+    let _ = dialog::found_place(&mut Rows::new(vec![found()]));
+    let key = Key::from_bytes(below);
+    let _ = (dialog::order_of(&key), dialog::mark_of(&key), dialog::reader_of(&key));
 }
 
 /// The answers of a store that has one row, in one table.

@@ -18,7 +18,7 @@ use crate::ext;
 use crate::jid::FullJid;
 use crate::limits::RESOURCES_MAX;
 use crate::model::account::{self as record, AccountRow};
-use crate::model::jobs;
+use crate::model::{inbox, jobs};
 use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::row::{Batch, Reads, Rows, Unreadable};
@@ -287,10 +287,16 @@ impl Account {
             Note::Stanza(parcel) => self.plan_parcel(parcel, site),
             Note::Command { command, .. } => match command {
                 Command::Account(record::Command::Record(command)) => record::plan(self.id, command),
-                Command::Account(record::Command::Subscription(_)) | Command::Directory(_) => Reads::none(),
+                Command::Account(record::Command::Subscription(_) | record::Command::Inbox(_))
+                | Command::Directory(_)
+                | Command::Dialog(_) => Reads::none(),
             },
             Note::Drain(session) => self.plan_drain(*session),
-            Note::Returned(_) | Note::Confirmed(_) | Note::Handled { .. } => Reads::none(),
+            Note::Returned(_)
+            | Note::Confirmed(_)
+            | Note::Handled { .. }
+            | Note::Visit { .. }
+            | Note::Absent { .. } => Reads::none(),
         }
     }
 
@@ -312,17 +318,12 @@ impl Account {
             Note::Drain(session) => self.drain(session, rows, turn)?,
             Note::Returned(messages) => self.returned(messages, turn),
             Note::Handled { session, seq } => self.handled(session, seq, turn),
+            Note::Visit { .. } | Note::Absent { .. } => debug_assert!(false, "a dialog's note came to an account"),
         }
         Ok(())
     }
 
-    fn obey(
-        &mut self,
-        command: Command,
-        reply: Option<ReplyTo>,
-        mut rows: Rows,
-        turn: &mut Turn<'_>,
-    ) -> Result<(), Unreadable> {
+    fn obey(&mut self, command: Command, reply: Option<ReplyTo>, mut rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
         let answer = match command {
             Command::Account(record::Command::Record(command)) => {
                 let removal = matches!(command, record::RecordCommand::Delete);
@@ -339,8 +340,12 @@ impl Account {
                 self.takes_subscription(step, turn);
                 record::Answer::Done
             }
-            Command::Directory(_) => {
-                debug_assert!(false, "a directory's command came to an account");
+            Command::Account(record::Command::Inbox(command)) => {
+                inbox::apply(self.id, command, true, turn);
+                record::Answer::Done
+            }
+            Command::Directory(_) | Command::Dialog(_) => {
+                debug_assert!(false, "another owner's command came to an account");
                 record::Answer::NoAccount
             }
         };
@@ -359,6 +364,7 @@ impl Account {
         for table in ext::tables() {
             batch.delete_range(table, all.clone());
         }
+        inbox::wipe(self.id, &mut batch);
         turn.out.write(batch);
         self.roster = Roster::default();
         self.queue = Queue::default();
@@ -382,8 +388,13 @@ impl Account {
 
 /// What becomes of a note for an account that nobody uses: what only concerns those who are there ends here, without loading
 /// anything. Returns the note when the account has to be loaded for it.
-pub fn absent(note: Note, turn: &mut Turn<'_>) -> Option<Note> {
+pub fn absent(id: AccountId, note: Note, turn: &mut Turn<'_>) -> Option<Note> {
     match note {
+        // The list of dialogs is rows alone, and nobody waits.
+        Note::Command { command: Command::Account(record::Command::Inbox(command)), reply: None, job: None } => {
+            inbox::apply(id, command, false, turn);
+            None
+        }
         Note::Stanza(parcel) if parcel.is_of_the_moment() => {
             incoming::settle(&parcel, turn);
             None

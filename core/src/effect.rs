@@ -13,7 +13,7 @@ use crate::command::{Answer, Command};
 use crate::ext::{Contacts, Service};
 use crate::limits::Limits;
 use crate::model::jobs;
-use crate::owner::Owner;
+use crate::owner::{AccountId, Owner};
 use crate::row::Batch;
 use crate::stanza::{Entrusted, Parcel};
 use crate::time::Now;
@@ -45,6 +45,20 @@ pub struct JobRef {
 pub enum Note {
     /// A stanza for (or on behalf of) an account.
     Stanza(Parcel),
+    /// A stanza from a session of an account for a dialog or its room.
+    Visit {
+        /// Which of the sender's sessions.
+        session: SessionId,
+        /// The stanza; its resource is the nick it is addressed to.
+        parcel: Parcel,
+    },
+    /// A session that the dialog wrote to is not there any more.
+    Absent {
+        /// Whose it was.
+        account: AccountId,
+        /// Which.
+        session: SessionId,
+    },
     /// Something to do.
     Command {
         /// What.
@@ -67,6 +81,17 @@ pub enum Note {
         /// Its number among that session's stanzas.
         seq: u32,
     },
+}
+
+/// A session of some account, as a dialog writes to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Whose it is; that is where it is connected.
+    pub account: AccountId,
+    /// Which of the account's sessions.
+    pub session: SessionId,
+    /// The full JID.
+    pub jid: Arc<str>,
 }
 
 /// Why the server ends a session.
@@ -92,6 +117,9 @@ pub enum Effect {
     /// Queues a whole stanza for a session of this owner. The bytes are for a stream whose default namespace is
     /// `jabber:client`; the connection's framing adds what its transport needs.
     Deliver(SessionId, Bytes),
+    /// Queues a whole stanza, which says nothing of its recipient yet, for sessions of any accounts. The bytes are written once;
+    /// each copy gets its `to` on the way.
+    Fanout(Bytes, Arc<[Seat]>),
     /// As `Deliver`, for a message that must not be lost: it comes back ([`Note::Returned`], or with the end of the session) if
     /// the session ends before taking it.
     Entrust(SessionId, Entrusted),

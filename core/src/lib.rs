@@ -10,7 +10,9 @@
 //! ([`row::Reads`]) and is called again with them.
 
 pub mod account;
+pub mod bosh;
 pub mod command;
+pub mod dialog;
 pub mod effect;
 pub mod error;
 pub mod ext;
@@ -23,5 +25,7 @@ pub mod route;
 pub mod row;
 pub mod sasl;
 pub mod stanza;
+pub mod stream;
 pub mod time;
+pub mod websocket;
 pub mod xml;

@@ -86,6 +86,12 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// A moment as XEP-0082 §2 writes it, not before 1970; `None` for anything else.
+    pub fn parse_iso(text: &str) -> Option<Timestamp> {
+        let stamp: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(stamp.as_millisecond()).ok().map(Timestamp)
+    }
+
     fn civil(self) -> jiff::civil::DateTime {
         let millis = i64::try_from(self.0).unwrap_or(i64::MAX);
         let stamp = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
@@ -163,6 +169,9 @@ mod tests {
         assert_eq!(at.iso().to_string(), "2016-03-23T17:00:42Z");
         assert_eq!(at.iso_millis().to_string(), "2016-03-23T17:00:42.123Z");
         assert_eq!(at.header(), "2016-03-23 17:00:42 UTC");
+        assert_eq!(Timestamp::parse_iso("2016-03-23T17:00:42.123Z"), Some(at));
+        assert_eq!(Timestamp::parse_iso("2016-03-23T18:00:42.123+01:00"), Some(at));
+        assert_eq!([Timestamp::parse_iso("1969-12-31T23:59:59Z"), Timestamp::parse_iso("42")], [None, None]);
     }
 
     #[test]

@@ -21,19 +21,20 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use proto::account;
 use proto::command::{Answer, Command};
-use proto::effect::{Effect, Effects, Ending, JobRef, Note, ReplyTo, SessionId, Turn};
+use proto::effect::{Effect, Effects, Ending, JobRef, Note, ReplyTo, Seat, SessionId, Turn};
 use proto::model::directory::{self, Directory};
 use proto::model::jobs::{self, Job};
 use proto::owner::Owner;
 use proto::row::{Batch, Found, Reads, Rows, Unreadable};
 use proto::stream::{Outgoing, Reply};
 use proto::time::{Instant, Now};
-use proto::xml::Nodes;
+use proto::xml::{Nodes, splice};
 use store::StoreError;
 
 pub mod bosh;
@@ -207,6 +208,7 @@ impl<D: Desk> Shard<D> {
         match letter {
             Letter::Note(owner, note) => self.tell(owner, note),
             Letter::Answer(ticket, answer) => self.answered(ticket, answer),
+            Letter::Fanout(from, stanza, seats) => seats.iter().for_each(|seat| self.seat(from, &stanza, seat)),
             Letter::Bosh(origin, request) => self.bosh_request(origin, *request),
             Letter::BoshAnswer(origin, body) => self.bosh_answer(origin, body),
             Letter::BoshDropped(origin) => self.bosh_dropped(origin),
@@ -319,8 +321,8 @@ impl<D: Desk> Shard<D> {
     fn tell(&mut self, owner: Owner, note: Note) {
         let unknown = !self.owners.contains_key(&owner);
         let note = match (unknown, owner) {
-            (true, Owner::Account(_)) => {
-                let left = self.turn(|turn| account::absent(note, turn));
+            (true, Owner::Account(id)) => {
+                let left = self.turn(|turn| account::absent(id, note, turn));
                 self.perform_free(owner);
                 match left {
                     Some(note) => note,
@@ -336,8 +338,7 @@ impl<D: Desk> Shard<D> {
     /// Runs something that fills the effects.
     fn turn<T>(&mut self, act: impl FnOnce(&mut Turn<'_>) -> T) -> T {
         let terms = Arc::clone(&self.terms);
-        let mut turn =
-            Turn { now: self.now, site: &terms.site, random: self.desk.random(), out: &mut self.effects };
+        let mut turn = Turn { now: self.now, site: &terms.site, random: self.desk.random(), out: &mut self.effects };
         act(&mut turn)
     }
 
@@ -379,9 +380,8 @@ impl<D: Desk> Shard<D> {
 
     fn loaded(&mut self, owner: Owner, found: Result<Vec<Found>, StoreError>) {
         let terms = Arc::clone(&self.terms);
-        let state = found
-            .map_err(|error| tracing::error!(%error, "an owner's rows cannot be read"))
-            .and_then(|found| {
+        let state =
+            found.map_err(|error| tracing::error!(%error, "an owner's rows cannot be read")).and_then(|found| {
                 owners::load(&owner, &terms.site.domain, Rows::new(found))
                     .map_err(|error| tracing::error!(%error, ?owner, "a stored row is unreadable"))
             });
@@ -512,7 +512,8 @@ impl<D: Desk> Shard<D> {
         match note {
             Note::Command { command: Command::Directory(command), reply, job } => {
                 let mut rows = rows.unwrap_or_default();
-                let answer = self.turn(|turn| directory.apply(turn, command, &mut rows)).map_err(|error| (error, reply))?;
+                let answer =
+                    self.turn(|turn| directory.apply(turn, command, &mut rows)).map_err(|error| (error, reply))?;
                 if let Some(reply) = reply {
                     self.effects.push(Effect::Answer(reply, Answer::Directory(answer)));
                 }
@@ -525,7 +526,13 @@ impl<D: Desk> Shard<D> {
                 jobs::forget(&mut batch, &owner, id);
                 self.effects.push(Effect::WriteBehind(batch));
             }
-            Note::Stanza(_) | Note::Command { .. } | Note::Returned(_) | Note::Drain(_) | Note::Handled { .. } => {
+            Note::Stanza(_)
+            | Note::Command { .. }
+            | Note::Returned(_)
+            | Note::Drain(_)
+            | Note::Handled { .. }
+            | Note::Visit { .. }
+            | Note::Absent { .. } => {
                 debug_assert!(false, "not for a directory");
             }
         }
@@ -612,6 +619,7 @@ impl<D: Desk> Shard<D> {
             Effect::Deliver(session, stanza) => self.deliver(session, stanza),
             Effect::Entrust(session, message) => self.entrust(owner, session, message),
             Effect::Send(to, note) => self.send(to, note),
+            Effect::Fanout(stanza, seats) => self.fan_out(owner, &stanza, &seats),
             Effect::Answer(reply, answer) => self.reply(reply, answer),
             Effect::WhenFlushed(session, note) => self.when_flushed(owner, session, note),
             Effect::End(session, ending) => self.end_session(session, ending),
@@ -619,6 +627,36 @@ impl<D: Desk> Shard<D> {
                 self.write(owner, batch);
             }
         }
+    }
+
+    /// Queues a stanza for sessions of many accounts: here at once, elsewhere with one letter a shard.
+    fn fan_out(&mut self, from: Owner, stanza: &Bytes, seats: &[Seat]) {
+        let mut elsewhere: Vec<Vec<Seat>> = Vec::new();
+        for seat in seats {
+            let place = self.places.of(&Owner::Account(seat.account));
+            if place == self.me {
+                self.seat(from, stanza, seat);
+            } else {
+                elsewhere.resize_with(self.letters.len(), Vec::new);
+                elsewhere[usize::from(place)].push(seat.clone());
+            }
+        }
+        for (letters, seats) in self.letters.iter_mut().zip(elsewhere) {
+            if !seats.is_empty() {
+                letters.push(Letter::Fanout(from, stanza.clone(), seats));
+            }
+        }
+    }
+
+    /// Queues a stanza of a dialog for a session that should be here.
+    fn seat(&mut self, from: Owner, stanza: &Bytes, seat: &Seat) {
+        if !self.sessions.contains_key(&seat.session) {
+            let note = Note::Absent { account: seat.account, session: seat.session };
+            return self.send(from, note);
+        }
+        let mut addressed = Vec::with_capacity(stanza.len() + seat.jid.len() + 8);
+        splice::with_attribute(stanza, "to", &seat.jid, &mut addressed);
+        self.deliver(seat.session, addressed.into());
     }
 
     /// The disk refused. The owner's memory is ahead of its rows, so it is given up: whoever waits is told, its sessions end,
@@ -671,6 +709,12 @@ impl<D: Desk> Shard<D> {
 fn unanswered(note: &Note) -> Option<ReplyTo> {
     match note {
         Note::Command { reply, .. } => *reply,
-        Note::Stanza(_) | Note::Returned(_) | Note::Confirmed(_) | Note::Drain(_) | Note::Handled { .. } => None,
+        Note::Stanza(_)
+        | Note::Returned(_)
+        | Note::Confirmed(_)
+        | Note::Drain(_)
+        | Note::Handled { .. }
+        | Note::Visit { .. }
+        | Note::Absent { .. } => None,
     }
 }

@@ -38,7 +38,7 @@ impl Account {
             Target::RoomService => {
                 return self.refuse_message(from, kind, stanza, Condition::ServiceUnavailable, turn);
             }
-            Target::Room => return self.refuse_message(from, kind, stanza, Condition::ItemNotFound, turn),
+            Target::Room | Target::Dialog(..) => return self.refuse_message(from, kind, stanza, Condition::ItemNotFound, turn),
             Target::Elsewhere => {
                 return self.refuse_message(from, kind, stanza, Condition::RemoteServerNotFound, turn);
             }
@@ -114,7 +114,7 @@ impl Account {
             Target::Nobody | Target::RoomService => {
                 self.refuse_request(from, kind, stanza, Condition::ServiceUnavailable, turn);
             }
-            Target::Room => self.refuse_request(from, kind, stanza, Condition::ItemNotFound, turn),
+            Target::Room | Target::Dialog(..) => self.refuse_request(from, kind, stanza, Condition::ItemNotFound, turn),
             Target::Elsewhere => self.refuse_request(from, kind, stanza, Condition::RemoteServerNotFound, turn),
         }
         Progress::Done

@@ -33,8 +33,11 @@ mod message;
 mod receipt;
 pub mod view;
 
-pub use command::{Answer, Answered, Change, Command, Draft, Marks, Refusal, Which};
-pub use message::{Attachment, Body, Content, MessageRow, content_of, is_reserved};
+pub use command::{Answer, Answered, Change, Command, Delivery, Draft, Marks, Refusal, Which};
+pub use message::{
+    Attachment, Body, Content, DATE_SENT_SECS_MAX, Marker, MessageRow, body_of, content_of, date_sent, dialog_of,
+    is_reserved, marker, params, reread, saved_params,
+};
 pub use receipt::{Reader, Receipt};
 
 /// dialog → [`DialogRow`].
@@ -55,8 +58,7 @@ pub static HIDDEN: Table = Table::new("hidden");
 pub static DIRTY: Table = Table::new("dirty");
 
 /// Everything a dialog has goes with these.
-pub static TABLES: [&Table; 8] =
-    [&DIALOGS, &HEADS, &MESSAGES, &MESSAGE_IDS, &RECEIPTS, &READERS, &HIDDEN, &DIRTY];
+pub static TABLES: [&Table; 8] = [&DIALOGS, &HEADS, &MESSAGES, &MESSAGE_IDS, &RECEIPTS, &READERS, &HIDDEN, &DIRTY];
 
 const DIALOG_VERSION: u8 = 1;
 const HEAD_VERSION: u8 = 1;
@@ -348,6 +350,11 @@ pub fn put_head(batch: &mut Batch, app: AppId, id: DialogId, head: &Head) {
 /// Says that the members' lists may lag behind.
 pub fn put_dirty(batch: &mut Batch, app: AppId, id: DialogId, unsettled: &Unsettled) {
     batch.put(&DIRTY, key(app, id), row::encode(DIRTY_VERSION, unsettled));
+}
+
+/// The row of [`DIRTY`], if there is one.
+pub fn found_dirty(rows: &mut Rows) -> Result<Option<Unsettled>, Unreadable> {
+    rows.decoded(DIRTY_VERSION)
 }
 
 /// Where a message is, as [`found_place`] takes it.

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::Turn;
-use crate::jid::user::{AppId, UserId};
+use crate::jid::user::{AppId, DialogId, UserId};
 use crate::owner::{AccountId, Owner};
 use crate::row::{self, Batch, Key, Reads, Rows, Table, Unreadable};
 use crate::sasl::credentials::{Credentials, TokenDigest};
@@ -29,10 +29,12 @@ use super::account::RecordCommand;
 use super::profile::{Field, NameKind, Profile};
 
 pub mod apps;
+pub mod dialogs;
 pub mod members;
 pub mod sessions;
 
 pub use apps::{ACCOUNT_KEYS, APPS, AppKeys, AppRecord};
+pub use dialogs::PUBLIC_DIALOGS;
 pub use members::{MEMBERS, NAMES, RESETS};
 pub use sessions::{NONCES, SESSIONS, SessionRow};
 
@@ -128,6 +130,13 @@ pub enum Command {
         /// The new password.
         credentials: Credentials,
     },
+    /// A public dialog has this name, or is no more.
+    ListDialog {
+        /// Which.
+        dialog: DialogId,
+        /// Its name; none takes it off the list.
+        name: Option<String>,
+    },
 }
 
 impl From<Command> for crate::command::Command {
@@ -218,7 +227,7 @@ pub fn plan(app: AppId, command: &Command) -> Reads {
         Command::TouchSession { token, user } | Command::AssignSession { token, user } => {
             sessions::plan_session(app, token, *user)
         }
-        Command::CloseSessions { .. } => Reads::none(),
+        Command::CloseSessions { .. } | Command::ListDialog { .. } => Reads::none(),
         Command::OfferReset { user, .. } | Command::TakeReset { user, .. } => members::plan_reset(app, *user),
     }
 }
@@ -250,6 +259,7 @@ impl Directory {
             Command::CloseSessions { tokens } => Ok(self.close_sessions(turn, &tokens)),
             Command::OfferReset { code, .. } => self.offer_reset(turn, code, rows),
             Command::TakeReset { code, credentials, .. } => self.take_reset(turn, code, credentials, rows),
+            Command::ListDialog { dialog, name } => Ok(self.list_dialog(turn, dialog, name)),
         }
     }
 

@@ -197,7 +197,7 @@ impl Profile {
         row::decode(VERSION, value)
     }
 
-    pub(super) fn row(&self) -> bytes::Bytes {
+    pub(crate) fn row(&self) -> bytes::Bytes {
         row::encode(VERSION, self)
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use proto::bosh;
 use proto::command::Answer;
-use proto::effect::Note;
+use proto::effect::{Note, Seat};
 use proto::owner::Owner;
 
 use super::bosh::{MovingSession, Origin};
@@ -16,6 +16,8 @@ pub enum Letter {
     Note(Owner, Note),
     /// The answer to a question that the receiving shard asked under this ticket.
     Answer(u64, Answer),
+    /// A dialog's stanza for sessions on the receiving shard.
+    Fanout(Owner, Bytes, Vec<Seat>),
     /// A BOSH request that came in elsewhere.
     Bosh(Origin, Box<bosh::Request>),
     /// The answer to a BOSH request that came in on the receiving shard.

@@ -39,7 +39,7 @@ pub enum Command {
         /// For all, with its history.
         force: bool,
     },
-    /// Adds a message to the history, and sends it to whom it is for if that is asked.
+    /// Adds a message to the history, and sends it to those it is for if that is asked.
     Save(Draft),
     /// Changes what `by` has read or received.
     Mark {
@@ -106,8 +106,19 @@ pub struct Draft {
     pub content: Content,
     /// It asks for markers. XEP-0333.
     pub markable: bool,
-    /// Deliver it over XMPP as well.
-    pub send: bool,
+    /// Whether it also goes out over XMPP.
+    pub delivery: Delivery,
+}
+
+/// How a message that came over REST goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Delivery {
+    /// Not at all: it is only added to the history.
+    None,
+    /// As a message of the conversation.
+    Chat,
+    /// As a system notification to each of the others, and it is not saved. Server notes §3.9.
+    System,
 }
 
 /// Which messages.

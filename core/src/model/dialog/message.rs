@@ -122,7 +122,11 @@ impl fmt::Debug for Content {
 impl Content {
     /// One attribute of any attachment: `type` above all.
     pub fn attachment_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.attachments.iter().flat_map(|one| &one.0).filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.attachments
+            .iter()
+            .flat_map(|one| &one.0)
+            .filter(move |(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Writes what goes into a stanza: body, marker request, parameters. `date_sent` and the ids are the caller's to add, by
@@ -136,6 +140,13 @@ impl Content {
         }
         xml.open("extraParams").ns(ns::CLIENT);
         xml.simple("save_to_history", "1");
+        self.write_params(xml);
+        inside(xml);
+        xml.close();
+    }
+
+    /// Writes custom parameters and attachments.
+    pub fn write_params(&self, xml: &mut Writer<'_>) {
         for (name, value) in &self.custom {
             if let Some(name) = Name::new(name) {
                 xml.open_name(name).text(value).close();
@@ -150,8 +161,6 @@ impl Content {
             }
             xml.close();
         }
-        inside(xml);
-        xml.close();
     }
 }
 
@@ -333,13 +342,18 @@ mod tests {
             let source = format!("<message><extraParams><date_sent>{said}</date_sent></extraParams></message>");
             assert_eq!(with(&source, |message| date_sent(params(message).unwrap(), now)), counts, "{said}");
         }
-        assert_eq!(with("<message><extraParams/></message>", |message| date_sent(params(message).unwrap(), now)), 1_000_000);
+        assert_eq!(
+            with("<message><extraParams/></message>", |message| date_sent(params(message).unwrap(), now)),
+            1_000_000
+        );
     }
 
     #[test]
     fn finds_markers_and_the_dialog_they_name() {
         let id = "55e818f6e24a0998640041ed";
-        let source = format!("<message><received xmlns='urn:xmpp:chat-markers:0' id='{id}'/><extraParams><dialog_id>{id}</dialog_id></extraParams></message>");
+        let source = format!(
+            "<message><received xmlns='urn:xmpp:chat-markers:0' id='{id}'/><extraParams><dialog_id>{id}</dialog_id></extraParams></message>"
+        );
         assert_eq!(with(&source, marker), Some(Marker { id: MessageId::parse(id.as_bytes()), read: false }));
         assert_eq!(with(&source, dialog_of), DialogId::parse(id.as_bytes()));
         let odd = "<message><displayed xmlns='urn:xmpp:chat-markers:0' id='1'/><extraParams><dialog_id>null</dialog_id></extraParams></message>";
@@ -352,7 +366,11 @@ mod tests {
     fn what_xml_cannot_say_stays_out_of_the_stanza_only() {
         let content = Content {
             text: Some("a\u{0}b\u{ffff}c".into()),
-            attachments: vec![Attachment(vec![("x y".into(), "1".into()), ("xmlns".into(), "u".into()), ("id".into(), "\u{1}'".into())])],
+            attachments: vec![Attachment(vec![
+                ("x y".into(), "1".into()),
+                ("xmlns".into(), "u".into()),
+                ("id".into(), "\u{1}'".into()),
+            ])],
             custom: vec![("1st".into(), "v".into()), ("a:b".into(), "v".into()), ("ok".into(), "<&".into())],
         };
         let mut bytes = Vec::new();

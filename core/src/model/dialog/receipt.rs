@@ -1,8 +1,8 @@
 //! Who has seen what.
 //!
-//! One user's marks on one message are a [`Receipt`]; having read *everything* is a line drawn in the user's [`Reader`], which
-//! costs the same whatever lies below it. Of a mark and a line the later one holds: both carry a number that grows with each
-//! change the user makes.
+//! One user's marks on one message are a [`Receipt`]; having read *everything* (or nothing) is a line drawn in the user's
+//! [`Reader`], which costs the same whatever lies below it. Of a mark and a line the later one holds: both carry a number that
+//! grows with each change the user makes.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,10 +44,14 @@ impl Receipt {
 pub struct Reader {
     /// Messages that are there and not to be read any more: his own, those he has read, those he does not see.
     pub seen: u64,
-    /// Every message up to this order was read when the line was drawn.
-    pub read_to: u64,
+    /// Those of them that are so whatever he says of reading: his own and those he does not see.
+    pub fixed: u64,
+    /// Of every message up to this order the line says whether it was read.
+    pub line_to: u64,
+    /// What it says.
+    pub line_read: bool,
     /// The change that drew it.
-    pub read_change: u64,
+    pub line_change: u64,
     /// Every message up to this order has arrived.
     pub delivered_to: u64,
     /// The last change of this user.
@@ -79,31 +83,32 @@ impl Reader {
 
     /// Whether this user, who did not send it, has read the message at `order`.
     pub fn has_read(&self, order: u64, receipt: Option<&Receipt>) -> bool {
-        let below = order <= self.read_to;
+        let below = order <= self.line_to;
         match receipt {
-            Some(receipt) if !below || receipt.change > self.read_change => receipt.read,
-            Some(_) | None => below,
+            Some(receipt) if !below || receipt.change > self.line_change => receipt.read,
+            Some(_) | None => below && self.line_read,
         }
     }
 
     /// Whether it has arrived at this user.
     pub fn has_got(&self, order: u64, receipt: Option<&Receipt>) -> bool {
-        order <= self.delivered_to
-            || receipt.is_some_and(|receipt| receipt.delivered)
-            || self.has_read(order, receipt)
+        order <= self.delivered_to || receipt.is_some_and(|receipt| receipt.delivered) || self.has_read(order, receipt)
     }
 
     /// Draws the line below everything there is.
-    pub fn read_all(&mut self, order: u64, count: u64, now: Timestamp) {
+    pub fn draw(&mut self, read: bool, order: u64, count: u64, now: Timestamp) {
         self.change += 1;
-        self.read_to = order;
-        self.read_change = self.change;
-        self.delivered_to = order;
-        self.seen = count;
+        self.line_to = order;
+        self.line_read = read;
+        self.line_change = self.change;
+        self.seen = if read { count } else { self.fixed };
         self.at = now;
+        if read {
+            self.delivered_to = order;
+        }
     }
 
-    /// As [`Reader::read_all`], for having arrived.
+    /// Everything there is has arrived.
     pub fn get_all(&mut self, order: u64, now: Timestamp) {
         self.delivered_to = self.delivered_to.max(order);
         self.at = now;
@@ -121,13 +126,16 @@ mod tests {
         let read = Receipt { delivered: true, read: true, change: 1, at: now };
         reader.change = 1;
         assert!(reader.has_read(5, Some(&read)) && !reader.has_read(5, None));
-        reader.read_all(9, 3, now);
+        reader.draw(true, 9, 3, now);
         assert!(reader.has_read(9, None) && !reader.has_read(10, None));
         let unread = Receipt { read: false, change: 3, ..read };
         assert!(!reader.has_read(5, Some(&unread)), "taken back after the line");
         assert!(reader.has_got(5, Some(&unread)), "what has arrived stays so");
         reader.change = 3;
-        reader.read_all(9, 3, now);
+        reader.draw(true, 9, 3, now);
         assert!(reader.has_read(5, Some(&unread)), "the line was drawn again");
+        reader.draw(false, 9, 3, now);
+        assert!(!reader.has_read(5, Some(&read)) && !reader.has_read(9, None), "all taken back");
+        assert!(reader.has_got(9, None));
     }
 }

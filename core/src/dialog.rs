@@ -1,0 +1,269 @@
+//! A dialog while it is in use: who is in it, its newest message, its counters, and its room.
+//!
+//! Lives on the shard that owns the dialog. What reaches it, one at a time: stanzas of members ([`Note::Stanza`] for a private
+//! message that is to be saved, [`Note::Visit`] for the room) and commands, most of them from REST. Each either fills the turn's
+//! effects or asks for rows first ([`Progress::Needs`]); then nothing has changed yet, and [`Dialog::resume`] carries on with
+//! them before any other input is taken.
+//!
+//! | subject | file |
+//! |---|---|
+//! | making, changing and deleting the dialog, and who is in it | `record` |
+//! | saving messages and bringing them to those they are for | `save` |
+//! | read and delivered marks, changed texts, deleted messages | `marks` |
+//! | the members' lists | `lists` |
+//! | the room: who is there, what they say, what it was told | `room`, `history`, `query` |
+//!
+//! *Architecture invariant:* everything here can be rebuilt from the rows of [`Dialog::load_reads`], except who is in the room.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::account::Progress;
+use crate::command::{Answer as AnyAnswer, Command as AnyCommand};
+use crate::effect::{Effect, JobRef, Note, ReplyTo, Turn};
+use crate::jid::user::{AppId, DialogId, UserId};
+use crate::model::dialog::{self, Answer, Answered, Command, DialogRow, Head, Refusal, Unsettled};
+use crate::model::{inbox, jobs};
+use crate::owner::{AccountId, Owner};
+use crate::row::{Batch, Reads, Rows, Unreadable};
+use crate::stanza::{Kind, Parcel, Receipt};
+
+mod history;
+mod lists;
+mod marks;
+mod query;
+mod record;
+mod rewrite;
+mod room;
+mod save;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use wire::stanza_of;
+
+use room::Room;
+
+/// One dialog in memory.
+pub struct Dialog {
+    app: AppId,
+    id: DialogId,
+    /// What it is; none when there is no such dialog.
+    record: Option<DialogRow>,
+    head: Head,
+    /// The greatest order when it was loaded: what is above was delivered by this very state.
+    loaded_to: u64,
+    /// Where the members' lists have it.
+    standing: inbox::Standing,
+    /// A member has put it out of his sight; the next message brings it back.
+    parted: bool,
+    /// Set while the row of [`dialog::DIRTY`] is there.
+    unsettled: Option<Unsettled>,
+    room: Room,
+    last_job: u64,
+    /// What is to be done with the rows that are being read.
+    pending: Option<Then>,
+    asker: Asker,
+}
+
+impl fmt::Debug for Dialog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dialog {} of app {}: {:?}", self.id, self.app, self.record)
+    }
+}
+
+/// Whoever waits for what comes of the command in hand.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asker {
+    reply: Option<ReplyTo>,
+    job: Option<JobRef>,
+}
+
+impl Asker {
+    fn waits(self) -> bool {
+        self.reply.is_some() || self.job.is_some()
+    }
+}
+
+/// How far an input came, or a row that cannot be read.
+type Flow = Result<Progress, Unreadable>;
+type Then = Box<dyn FnOnce(&mut Dialog, Rows, &mut Turn<'_>) -> Flow>;
+
+impl Dialog {
+    /// The rows that a dialog is made of.
+    pub fn load_reads(app: AppId, id: DialogId) -> Reads {
+        dialog::load_reads(app, id)
+    }
+
+    /// The dialog in these rows; one that does not exist is there too, and refuses what needs it.
+    pub fn load(app: AppId, id: DialogId, mut rows: Rows) -> Result<Dialog, Unreadable> {
+        let (record, head) =
+            dialog::load(&mut rows)?.map_or((None, Head::default()), |(record, head)| (Some(record), head));
+        let loaded_to = head.order;
+        let standing = lists::standing(record.as_ref(), &head);
+        Ok(Dialog {
+            app,
+            id,
+            record,
+            head,
+            loaded_to,
+            standing,
+            parted: false,
+            unsettled: None,
+            room: Room::default(),
+            last_job: 0,
+            pending: None,
+            asker: Asker::default(),
+        })
+    }
+
+    /// Whether there is such a dialog.
+    pub fn exists(&self) -> bool {
+        self.record.is_some()
+    }
+
+    /// What it is, if it is.
+    pub fn record(&self) -> Option<&DialogRow> {
+        self.record.as_ref()
+    }
+
+    /// Its newest message and counters.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Whether anyone is in its room.
+    pub fn is_occupied(&self) -> bool {
+        !self.room.is_empty()
+    }
+
+    /// Takes a note.
+    pub fn note(&mut self, note: Note, turn: &mut Turn<'_>) -> Flow {
+        debug_assert!(self.pending.is_none(), "one input at a time");
+        match note {
+            Note::Stanza(parcel) => self.saves_private(parcel, turn),
+            Note::Visit { session, parcel } => match parcel.kind {
+                Kind::Message { kind, .. } => self.takes_message(session, parcel, kind, turn),
+                Kind::Presence { kind, .. } => self.takes_presence(session, parcel, kind, turn),
+                Kind::Iq(kind) => self.takes_iq(session, &parcel, kind, turn),
+            },
+            Note::Absent { account, session } => self.lost(account.user, session, turn),
+            Note::Command { command: AnyCommand::Dialog(command), reply, job } => {
+                self.asker = Asker { reply, job };
+                self.obey(command, turn)
+            }
+            Note::Confirmed(job) => {
+                let mut batch = Batch::default();
+                jobs::forget(&mut batch, &self.owner(), job);
+                turn.out.push(Effect::WriteBehind(batch));
+                Ok(Progress::Done)
+            }
+            Note::Command { .. } | Note::Drain(_) | Note::Returned(_) | Note::Handled { .. } => {
+                debug_assert!(false, "not for a dialog");
+                Ok(Progress::Done)
+            }
+        }
+    }
+
+    /// Carries on with the rows that were asked for.
+    pub fn resume(&mut self, rows: Rows, turn: &mut Turn<'_>) -> Flow {
+        match self.pending.take() {
+            Some(then) => then(self, rows, turn),
+            None => Ok(Progress::Done),
+        }
+    }
+
+    /// The rows that were asked for cannot be read. Returns whoever waits to hear of it.
+    pub fn give_up(&mut self) -> Option<ReplyTo> {
+        self.pending = None;
+        std::mem::take(&mut self.asker).reply
+    }
+
+    /// Whether members' lists may be behind; see [`Dialog::settle`].
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled.is_some()
+    }
+
+    /// The dialog was quiet for so long that the members' lists are up to date.
+    pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        if self.unsettled.take().is_some() {
+            let mut batch = Batch::default();
+            batch.delete(&dialog::DIRTY, dialog::key(self.app, self.id));
+            turn.out.push(Effect::WriteBehind(batch));
+        }
+    }
+
+    fn obey(&mut self, command: Command, turn: &mut Turn<'_>) -> Flow {
+        match command {
+            Command::Create { by, kind, name, photo, occupants, data } => {
+                self.create(record::New { by, kind, name, photo, occupants, data }, turn)
+            }
+            Command::Update { by, change } => self.update(by, change, turn),
+            Command::Delete { by, force } => self.delete(by, force, turn),
+            Command::Save(draft) => self.saves_draft(draft, turn),
+            Command::Mark { by, which, marks } => self.mark(by, which, marks, turn),
+            Command::Edit { by, ids, text } => self.edit(by, ids, text, turn),
+            Command::Remove { by, ids, force: false } => self.hide(by, ids, turn),
+            Command::Remove { by, ids, force: true } => self.remove(by, ids, turn),
+            Command::Announce => self.announce(turn),
+        }
+    }
+
+    /// Asks for rows; `then` gets them before any other input is taken.
+    fn read(
+        &mut self,
+        reads: Reads,
+        turn: &mut Turn<'_>,
+        then: impl FnOnce(&mut Dialog, Rows, &mut Turn<'_>) -> Flow + 'static,
+    ) -> Flow {
+        if reads.is_empty() {
+            return then(self, Rows::default(), turn);
+        }
+        self.pending = Some(Box::new(then));
+        Ok(Progress::Needs(reads))
+    }
+
+    /// Answers the command in hand, after everything that was asked for before.
+    fn answer(&mut self, answer: Answer, inbox: Option<inbox::Command>, turn: &mut Turn<'_>) -> Flow {
+        let asker = std::mem::take(&mut self.asker);
+        if let Some(reply) = asker.reply {
+            turn.out.push(Effect::Answer(reply, AnyAnswer::Dialog(Box::new(Answered { answer, inbox }))));
+        }
+        if let Some(job) = asker.job {
+            turn.out.send(job.from, Note::Confirmed(job.id));
+        }
+        Ok(Progress::Done)
+    }
+
+    fn refuse(&mut self, refusal: Refusal, turn: &mut Turn<'_>) -> Flow {
+        self.answer(Answer::Refused(refusal), None, turn)
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Dialog(self.app, self.id)
+    }
+
+    fn account(&self, user: UserId) -> AccountId {
+        AccountId { app: self.app, user }
+    }
+
+    /// A number for a job that no job of this dialog has had, whatever the clock does while the process runs.
+    fn next_job(&mut self, turn: &Turn<'_>) -> u64 {
+        self.last_job = (self.last_job + 1).max(turn.now.stamp.millis() << 16);
+        self.last_job
+    }
+}
+
+/// Tells the sender's account that a stanza is taken care of, after everything that was asked for before. XEP-0198 §4.
+fn report(receipt: Option<Receipt>, turn: &mut Turn<'_>) {
+    if let Some(receipt) = receipt {
+        let note = Note::Handled { session: receipt.session, seq: receipt.seq };
+        turn.out.send(Owner::Account(receipt.account), note);
+    }
+}
+
+/// The same parcel with another stanza in it.
+fn refilled(parcel: &Parcel, stanza: Bytes) -> Parcel {
+    Parcel { stanza, ..parcel.clone() }
+}

@@ -1,0 +1,343 @@
+//! Who has read what, and messages that change or go. Server notes §3.5 and §10, wire notes §6.4 and §6.5.
+//!
+//! What a user has not read is worked out from counters, so every change here keeps them exact: a message counts as seen by a
+//! user when it is his own, when he has read it, or when he has taken it out of his sight. Marking writes the mark and the
+//! user's reader. Deleting a message for all costs a row for each user who had seen it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::effect::{Effect, Turn};
+use crate::jid::user::{MessageId, UserId};
+use crate::limits::{COMMAND_MESSAGES_MAX, LAST_MESSAGE_BYTES_MAX};
+use crate::model::dialog::{
+    self, Answer, Body, HIDDEN, Last, MESSAGES, Marks, MessageRow, Place, READERS, RECEIPTS, Reader, Receipt, Refusal,
+    Which, cut, mark_key, mark_of, order_key, order_of, reader_of, reread,
+};
+use crate::ns;
+use crate::row::{Batch, Reads, Rows, Unreadable};
+
+use super::rewrite::rewritten;
+use super::{Dialog, Flow};
+
+/// More readers and marks than a message can have.
+const ALL_ROWS: usize = usize::MAX / 2;
+
+/// The messages of a command: those that are in the dialog, and those that are not.
+struct Found {
+    here: Vec<(MessageId, Place)>,
+    missing: Vec<MessageId>,
+}
+
+impl Dialog {
+    pub(super) fn mark(&mut self, by: UserId, which: Which, marks: Marks, turn: &mut Turn<'_>) -> Flow {
+        if let Err(refusal) = self.admitted(by) {
+            return self.refuse(refusal, turn);
+        }
+        if !self.counts_unread() {
+            // Public dialogs list no readers. Product page; server notes §10.
+            return self.answer(Answer::Done, None, turn);
+        }
+        match which {
+            Which::All => self.mark_all(by, marks, turn),
+            Which::Ids(ids) => {
+                self.find(ids, turn, move |dialog, found, turn| dialog.mark_found(by, found, marks, turn))
+            }
+        }
+    }
+
+    fn admitted(&self, by: UserId) -> Result<(), Refusal> {
+        match &self.record {
+            None => Err(Refusal::NoDialog),
+            Some(record) if record.admits(by) => Ok(()),
+            Some(_) => Err(Refusal::Forbidden),
+        }
+    }
+
+    fn mark_all(&mut self, by: UserId, marks: Marks, turn: &mut Turn<'_>) -> Flow {
+        self.read(Reader::reads(self.app, self.id, by), turn, move |dialog, mut rows, turn| {
+            let mut reader = Reader::found(&mut rows)?;
+            let (order, count, now) = (dialog.head.order, dialog.head.count, turn.now.stamp);
+            if marks.delivered {
+                reader.get_all(order, now);
+            }
+            if let Some(read) = marks.read {
+                reader.draw(read, order, count, now);
+            }
+            let mut batch = Batch::default();
+            reader.put(&mut batch, dialog.app, dialog.id, by);
+            dialog.commit(batch, turn);
+            dialog.answer(Answer::Done, None, turn)
+        })
+    }
+
+    /// Finds messages by their ids, each once.
+    fn find(
+        &mut self,
+        mut ids: Vec<MessageId>,
+        turn: &mut Turn<'_>,
+        then: impl FnOnce(&mut Dialog, Found, &mut Turn<'_>) -> Flow + 'static,
+    ) -> Flow {
+        ids.truncate(COMMAND_MESSAGES_MAX);
+        let mut seen = BTreeSet::new();
+        ids.retain(|id| seen.insert(*id));
+        let reads = ids.iter().fold(Reads::none(), |reads, &id| reads.and(dialog::read_place(self.app, self.id, id)));
+        self.read(reads, turn, move |dialog, mut rows, turn| {
+            let mut found = Found { here: Vec::new(), missing: Vec::new() };
+            for id in ids {
+                match dialog::found_place(&mut rows)? {
+                    Some(place) => found.here.push((id, place)),
+                    None => found.missing.push(id),
+                }
+            }
+            then(dialog, found, turn)
+        })
+    }
+
+    /// The reader of `by` and his marks on the messages, as [`own_marks`] takes them.
+    fn own_mark_reads(&self, by: UserId, found: &Found) -> Reads {
+        found.here.iter().fold(Reader::reads(self.app, self.id, by), |reads, (_, place)| {
+            let key = mark_key(self.app, self.id, place.order, by);
+            reads.and_get(&RECEIPTS, key.clone()).and_get(&HIDDEN, key)
+        })
+    }
+
+    fn mark_found(&mut self, by: UserId, found: Found, marks: Marks, turn: &mut Turn<'_>) -> Flow {
+        self.read(self.own_mark_reads(by, &found), turn, move |dialog, mut rows, turn| {
+            let mut reader = Reader::found(&mut rows)?;
+            let mut batch = Batch::default();
+            for (_, place) in &found.here {
+                let (receipt, hidden) = own_marks(&mut rows)?;
+                if place.sender == by {
+                    continue;
+                }
+                let read_before = reader.has_read(place.order, receipt.as_ref());
+                let got_before = reader.has_got(place.order, receipt.as_ref());
+                let read = marks.read.unwrap_or(read_before);
+                let delivered = got_before || marks.delivered || read;
+                if (read, delivered) == (read_before, got_before) {
+                    continue;
+                }
+                reader.change += 1;
+                let receipt = Receipt { delivered, read, change: reader.change, at: turn.now.stamp };
+                receipt.put(&mut batch, dialog.app, dialog.id, place.order, by);
+                if !hidden {
+                    reader.seen = reader.seen + u64::from(read) - u64::from(read_before);
+                }
+            }
+            if !batch.is_empty() {
+                reader.put(&mut batch, dialog.app, dialog.id, by);
+            }
+            dialog.commit(batch, turn);
+            let done = found.here.into_iter().map(|(id, _)| id).collect();
+            dialog.answer(Answer::Sorted { done, denied: Vec::new(), missing: found.missing }, None, turn)
+        })
+    }
+
+    /// Commits; only whoever waits for an answer waits for that.
+    fn commit(&mut self, batch: Batch, turn: &mut Turn<'_>) {
+        if self.asker.waits() {
+            turn.out.write(batch);
+        } else if !batch.is_empty() {
+            turn.out.push(Effect::WriteBehind(batch));
+        }
+    }
+
+    /// Takes messages out of the sight of `by`.
+    pub(super) fn hide(&mut self, by: UserId, ids: Vec<MessageId>, turn: &mut Turn<'_>) -> Flow {
+        if let Err(refusal) = self.admitted(by) {
+            return self.refuse(refusal, turn);
+        }
+        self.find(ids, turn, move |dialog, found, turn| {
+            dialog.read(dialog.own_mark_reads(by, &found), turn, move |dialog, mut rows, turn| {
+                let mut reader = Reader::found(&mut rows)?;
+                let counted = dialog.counts_unread();
+                let mut batch = Batch::default();
+                for (_, place) in &found.here {
+                    let (receipt, hidden) = own_marks(&mut rows)?;
+                    if hidden {
+                        continue;
+                    }
+                    batch.put(&HIDDEN, mark_key(dialog.app, dialog.id, place.order, by), Vec::new());
+                    if place.sender != by {
+                        reader.fixed += 1;
+                        reader.seen += u64::from(!reader.has_read(place.order, receipt.as_ref()));
+                    }
+                }
+                if counted && !batch.is_empty() {
+                    reader.put(&mut batch, dialog.app, dialog.id, by);
+                }
+                dialog.commit(batch, turn);
+                let done = found.here.into_iter().map(|(id, _)| id).collect();
+                dialog.answer(Answer::Sorted { done, denied: Vec::new(), missing: found.missing }, None, turn)
+            })
+        })
+    }
+
+    /// Takes messages of `by` away for all.
+    pub(super) fn remove(&mut self, by: UserId, ids: Vec<MessageId>, turn: &mut Turn<'_>) -> Flow {
+        if let Err(refusal) = self.admitted(by) {
+            return self.refuse(refusal, turn);
+        }
+        self.find(ids, turn, move |dialog, found, turn| {
+            let (own, denied): (Vec<_>, Vec<_>) = found.here.into_iter().partition(|(_, place)| place.sender == by);
+            let denied = denied.into_iter().map(|(id, _)| id).collect();
+            if own.is_empty() {
+                return dialog.answer(Answer::Sorted { done: Vec::new(), denied, missing: found.missing }, None, turn);
+            }
+            let reads = dialog.removal_reads(&own);
+            dialog.read(reads, turn, move |dialog, mut rows, turn| {
+                let removal = dialog.removal(by, &own, &mut rows)?;
+                let done = own.into_iter().map(|(id, _)| id).collect();
+                let answer = Answer::Sorted { done, denied, missing: found.missing };
+                dialog.finish_removal(removal, answer, turn);
+                Ok(crate::account::Progress::Done)
+            })
+        })
+    }
+
+    /// All that hangs on these messages, all readers, and if the newest goes, what was before it.
+    fn removal_reads(&self, own: &[(MessageId, Place)]) -> Reads {
+        let mut reads = Reads::none();
+        for (_, place) in own {
+            let below = order_key(self.app, self.id, place.order).all_below();
+            reads = reads.and_scan(&RECEIPTS, below.clone(), ALL_ROWS).and_scan(&HIDDEN, below, ALL_ROWS);
+        }
+        let all = dialog::key(self.app, self.id).all_below();
+        reads = reads.and_scan(&READERS, all.clone(), ALL_ROWS);
+        if self.loses_last(own) { reads.and_scan_back(&MESSAGES, all, own.len() + 1) } else { reads }
+    }
+
+    fn loses_last(&self, own: &[(MessageId, Place)]) -> bool {
+        self.head.last.as_ref().is_some_and(|last| own.iter().any(|(_, place)| place.order == last.order))
+    }
+
+    fn removal(&self, by: UserId, own: &[(MessageId, Place)], rows: &mut Rows) -> Result<Removal, Unreadable> {
+        let mut batch = Batch::default();
+        let mut marks = Vec::new();
+        for (id, place) in own {
+            let mut receipts = BTreeMap::new();
+            for (key, value) in rows.page() {
+                receipts.insert(mark_of(&key)?.1, Receipt::decode(&value)?);
+                batch.delete(&RECEIPTS, key);
+            }
+            let mut hidden = BTreeSet::new();
+            for (key, _) in rows.page() {
+                hidden.insert(mark_of(&key)?.1);
+                batch.delete(&HIDDEN, key);
+            }
+            batch.delete(&MESSAGES, order_key(self.app, self.id, place.order));
+            batch.delete(&dialog::MESSAGE_IDS, dialog::place_key(self.app, self.id, *id));
+            marks.push((place.order, receipts, hidden));
+        }
+        for (key, value) in rows.page() {
+            let user = reader_of(&key)?;
+            let before = Reader::decode(&value)?;
+            let mut reader = before;
+            for (order, receipts, hidden) in &marks {
+                let fixed = user == by || hidden.contains(&user);
+                let seen = fixed || before.has_read(*order, receipts.get(&user));
+                reader.fixed -= u64::from(fixed);
+                reader.seen -= u64::from(seen);
+            }
+            if reader != before {
+                reader.put(&mut batch, self.app, self.id, user);
+            }
+        }
+        let mut head = self.head.clone();
+        head.count -= own.len() as u64;
+        if self.loses_last(own) {
+            head.last = None;
+            for (key, value) in rows.page() {
+                let order = order_of(&key)?;
+                if own.iter().all(|(_, place)| place.order != order) {
+                    let row = MessageRow::decode(&value)?;
+                    let text = row.content().text.as_deref().map(|text| cut(text, LAST_MESSAGE_BYTES_MAX).to_owned());
+                    head.last = Some(Last { id: row.id, order, sender: row.sender, date_sent: row.date_sent, text });
+                    break;
+                }
+            }
+        }
+        Ok(Removal { batch, head })
+    }
+
+    fn finish_removal(&mut self, removal: Removal, answer: Answer, turn: &mut Turn<'_>) {
+        let Removal { mut batch, mut head } = removal;
+        head.updated_at = turn.now.stamp;
+        self.head = head;
+        dialog::put_head(&mut batch, self.app, self.id, &self.head);
+        if self.is_to_move() {
+            self.unsettle_by_message(&mut batch);
+        }
+        turn.out.write(batch);
+        self.bump(turn);
+        // Nothing that can fail is left.
+        let _: Flow = self.answer(answer, None, turn);
+    }
+
+    /// Changes the text of messages of `by`.
+    pub(super) fn edit(&mut self, by: UserId, ids: Vec<MessageId>, text: String, turn: &mut Turn<'_>) -> Flow {
+        if let Err(refusal) = self.admitted(by) {
+            return self.refuse(refusal, turn);
+        }
+        self.find(ids, turn, move |dialog, found, turn| {
+            let (own, denied): (Vec<_>, Vec<_>) = found.here.into_iter().partition(|(_, place)| place.sender == by);
+            let denied = denied.into_iter().map(|(id, _)| id).collect();
+            let reads = own.iter().fold(Reads::none(), |reads, (_, place)| {
+                reads.and_get(&MESSAGES, order_key(dialog.app, dialog.id, place.order))
+            });
+            dialog.read(reads, turn, move |dialog, mut rows, turn| {
+                let mut batch = Batch::default();
+                let mut newest = false;
+                for (_, place) in &own {
+                    let Some(row) = rows.row() else { continue };
+                    let mut row = MessageRow::decode(&row)?;
+                    row.body = with_text(row.body, &text);
+                    row.updated_at = turn.now.stamp;
+                    row.put(&mut batch, dialog.app, dialog.id, place.order);
+                    newest |= dialog.head.last.as_ref().is_some_and(|last| last.order == place.order);
+                }
+                // An older message must not show as the last one. Server notes §10.
+                if newest {
+                    if let Some(last) = &mut dialog.head.last {
+                        last.text = Some(cut(&text, LAST_MESSAGE_BYTES_MAX).to_owned());
+                    }
+                    dialog.head.updated_at = turn.now.stamp;
+                    dialog::put_head(&mut batch, dialog.app, dialog.id, &dialog.head);
+                }
+                dialog.commit(batch, turn);
+                let done = own.into_iter().map(|(id, _)| id).collect();
+                dialog.answer(Answer::Sorted { done, denied, missing: found.missing }, None, turn)
+            })
+        })
+    }
+}
+
+/// What taking messages away makes of the rows.
+struct Removal {
+    batch: Batch,
+    head: dialog::Head,
+}
+
+fn own_marks(rows: &mut Rows) -> Result<(Option<Receipt>, bool), Unreadable> {
+    let receipt = rows.row().map(|row| Receipt::decode(&row)).transpose()?;
+    Ok((receipt, rows.row().is_some()))
+}
+
+/// The same message with another text.
+fn with_text(body: Body, text: &str) -> Body {
+    match body {
+        Body::Plain { mut content, markable } => {
+            content.text = Some(text.to_owned());
+            Body::Plain { content, markable }
+        }
+        Body::Stanza(bytes) => {
+            let mut nodes = crate::xml::Nodes::new();
+            let changed = reread(&mut nodes, &bytes).map(|message| {
+                rewritten(message, &|child| child.is("body", ns::CLIENT), None, &|xml| {
+                    xml.simple("body", text);
+                })
+            });
+            Body::Stanza(changed.unwrap_or(bytes))
+        }
+    }
+}

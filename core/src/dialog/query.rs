@@ -1,0 +1,238 @@
+//! Questions to the room: what it is, who is in it, how it is set up. XEP-0030, XEP-0045 §6, §9 and §10, XEP-0410.
+//!
+//! A room is a dialog, and dialogs are set up over REST: here one can look, and every change is refused. Who is no member of a
+//! group is told what one is told who asks for a room that is not there.
+
+use crate::account::Progress;
+use crate::effect::{SessionId, Turn};
+use crate::error::{Condition, StanzaError};
+use crate::jid::user::UserId;
+use crate::model::dialog::{DialogKind, DialogRow, reread};
+use crate::ns;
+use crate::stanza::{IqKind, Parcel};
+use crate::xml::{Element, Nodes, Writer};
+
+use super::room::no_room;
+use super::wire::{bare, refuse, room_jid, seat_of, to_one};
+use super::{Dialog, Flow};
+
+/// Members that one answer lists.
+const MEMBERS_MAX: usize = 5_000;
+
+impl Dialog {
+    /// An iq to the room or to someone in it.
+    pub(super) fn takes_iq(&mut self, session: SessionId, parcel: &Parcel, kind: IqKind, turn: &mut Turn<'_>) -> Flow {
+        let Some(user) = parcel.from.account.map(|account| account.user) else { return Ok(Progress::Done) };
+        if !kind.is_request() {
+            return Ok(Progress::Done);
+        }
+        let mut nodes = Nodes::new();
+        let Some(iq) = reread(&mut nodes, &parcel.stanza) else { return Ok(Progress::Done) };
+        let from = self.addressed(parcel, turn);
+        match self.query(session, parcel, user, kind, iq, turn) {
+            Ok(payload) => {
+                let mut bytes = Vec::with_capacity(payload.len() + 128);
+                let mut xml = Writer::new(&mut bytes);
+                xml.open("iq").attr("type", "result").attr_opt("id", iq.attr("id").as_deref()).attr("from", &from);
+                if !payload.is_empty() {
+                    xml.raw_bytes(&payload);
+                }
+                xml.close();
+                drop(xml);
+                to_one(seat_of(session, parcel), bytes, turn);
+            }
+            Err(error) => refuse(session, parcel, &from, error, turn),
+        }
+        Ok(Progress::Done)
+    }
+
+    fn query(
+        &self,
+        session: SessionId,
+        parcel: &Parcel,
+        user: UserId,
+        kind: IqKind,
+        iq: Element<'_>,
+        turn: &Turn<'_>,
+    ) -> Result<Vec<u8>, StanzaError<'static>> {
+        let record = self.room_record().filter(|record| record.admits(user)).ok_or_else(no_room)?;
+        let payload = iq.first_child().ok_or(Condition::BadRequest)?;
+        if let Some(nick) = parcel.resource.as_deref() {
+            return self.of_occupant(nick, session, user, payload).map_err(StanzaError::from);
+        }
+        let answer = match (payload.ns(), payload.name(), kind) {
+            (ns::DISCO_INFO, "query", IqKind::Get) => self.info(record, user, payload),
+            (ns::DISCO_ITEMS, "query", IqKind::Get) => self.items(payload, turn),
+            (ns::MUC_ADMIN, "query", IqKind::Get) => self.affiliations(record, user, payload, turn),
+            (ns::MUC_OWNER, "query", IqKind::Get) => configuration(record, user),
+            (ns::MUC_OWNER, "query", _) if cancels(payload) => Ok(Vec::new()),
+            (ns::MUC_ADMIN | ns::MUC_OWNER, "query", _) => {
+                Err(for_owner(record, user).err().unwrap_or(Condition::NotAllowed))
+            }
+            (ns::REGISTER, "query", _) => Err(Condition::NotAllowed),
+            (ns::PING, "ping", IqKind::Get) => Ok(Vec::new()),
+            (_, _, _) => Err(Condition::ServiceUnavailable),
+        };
+        answer.map_err(StanzaError::from)
+    }
+
+    /// XEP-0410: whether one is (still) in the room. Other questions to other devices do not go through rooms.
+    fn of_occupant(
+        &self,
+        nick: &str,
+        session: SessionId,
+        user: UserId,
+        payload: Element<'_>,
+    ) -> Result<Vec<u8>, Condition> {
+        if !self.room.has(user, session) {
+            return Err(Condition::NotAcceptable);
+        }
+        let there = nick.parse::<UserId>().ok().is_some_and(|nick| self.room.of(nick).next().is_some());
+        match payload.ns() {
+            _ if !there => Err(Condition::ItemNotFound),
+            ns::PING if *nick == *user.to_string() => Ok(Vec::new()),
+            _ => Err(Condition::FeatureNotImplemented),
+        }
+    }
+
+    fn info(&self, record: &DialogRow, user: UserId, payload: Element<'_>) -> Result<Vec<u8>, Condition> {
+        let mut out = Vec::new();
+        let mut xml = Writer::new(&mut out);
+        xml.open("query").ns(ns::DISCO_INFO);
+        match payload.attr("node").as_deref() {
+            None | Some("") => {}
+            Some("x-roomuser-item") => {
+                // XEP-0045 §6.7: the nick that is kept for whoever asks.
+                xml.attr("node", "x-roomuser-item");
+                xml.leaf("identity", &[("category", "conference"), ("type", "text"), ("name", &user.to_string())])
+                    .close();
+                drop(xml);
+                return Ok(out);
+            }
+            Some(_) => return Err(Condition::ItemNotFound),
+        }
+        let name = record.name.as_deref().unwrap_or_default();
+        xml.leaf("identity", &[("category", "conference"), ("type", "text"), ("name", name)]);
+        let (access, listed) = match record.kind {
+            DialogKind::Public => ("muc_open", "muc_public"),
+            DialogKind::Group | DialogKind::Private => ("muc_membersonly", "muc_hidden"),
+        };
+        let mut features = [
+            ns::DISCO_INFO,
+            ns::DISCO_ITEMS,
+            ns::MUC,
+            ns::MUC_SELF_PING,
+            ns::STANZA_ID,
+            "muc_nonanonymous",
+            "muc_persistent",
+            "muc_unmoderated",
+            "muc_unsecured",
+            access,
+            listed,
+        ];
+        features.sort_unstable();
+        for feature in features {
+            xml.leaf("feature", &[("var", feature)]);
+        }
+        xml.open("x").ns(ns::DATA_FORMS).attr("type", "result");
+        field(&mut xml, "FORM_TYPE", Some("hidden"), ns::MUC_ROOM_INFO);
+        field(&mut xml, "muc#roominfo_occupants", None, &self.room.users().count().to_string());
+        field(&mut xml, "muc#roominfo_description", None, name);
+        if let Some(subject) = &record.subject {
+            field(&mut xml, "muc#roominfo_subject", None, &subject.text);
+        }
+        let says = record.kind != DialogKind::Public || record.owner == user;
+        field(&mut xml, "muc#roominfo_subjectmod", None, if says { "1" } else { "0" });
+        xml.close().close();
+        drop(xml);
+        Ok(out)
+    }
+
+    /// Who is there, each once. Wire notes §16.4.
+    fn items(&self, payload: Element<'_>, turn: &Turn<'_>) -> Result<Vec<u8>, Condition> {
+        if payload.attr("node").is_some_and(|node| !node.is_empty()) {
+            return Err(Condition::ItemNotFound);
+        }
+        let room = room_jid(self.app, self.id, turn.site);
+        let mut out = Vec::new();
+        let mut xml = Writer::new(&mut out);
+        xml.open("query").ns(ns::DISCO_ITEMS);
+        for (user, _) in self.room.users() {
+            xml.leaf("item", &[("jid", &format!("{room}/{user}")), ("name", &user.to_string())]);
+        }
+        xml.close();
+        drop(xml);
+        Ok(out)
+    }
+
+    /// The lists of XEP-0045 §9.5 and §10, as far as a dialog has them. Only those inside see lists (hostile inputs G02).
+    fn affiliations(
+        &self,
+        record: &DialogRow,
+        user: UserId,
+        payload: Element<'_>,
+        turn: &Turn<'_>,
+    ) -> Result<Vec<u8>, Condition> {
+        if !record.has(user) && record.owner != user {
+            return Err(Condition::Forbidden);
+        }
+        let item = payload.child("item", ns::MUC_ADMIN).ok_or(Condition::BadRequest)?;
+        let wanted = item.attr("affiliation").ok_or(Condition::BadRequest)?;
+        let members = record.occupants.iter().copied();
+        let listed: Vec<UserId> = match &*wanted {
+            "owner" => vec![record.owner],
+            "member" => members.filter(|&member| member != record.owner).take(MEMBERS_MAX).collect(),
+            "admin" | "outcast" | "none" => Vec::new(),
+            _ => return Err(Condition::BadRequest),
+        };
+        let mut out = Vec::new();
+        let mut xml = Writer::new(&mut out);
+        xml.open("query").ns(ns::MUC_ADMIN);
+        for member in listed {
+            let jid = bare(self.account(member), turn.site);
+            xml.leaf("item", &[("affiliation", &wanted), ("jid", &jid), ("nick", &member.to_string())]);
+        }
+        xml.close();
+        drop(xml);
+        Ok(out)
+    }
+}
+
+fn for_owner(record: &DialogRow, user: UserId) -> Result<(), Condition> {
+    if record.owner == user { Ok(()) } else { Err(Condition::Forbidden) }
+}
+
+/// XEP-0045 §10.2: the owner sees how the room is set up.
+fn configuration(record: &DialogRow, user: UserId) -> Result<Vec<u8>, Condition> {
+    for_owner(record, user)?;
+    let flag = |set: bool| if set { "1" } else { "0" };
+    let public = record.kind == DialogKind::Public;
+    let mut out = Vec::new();
+    let mut xml = Writer::new(&mut out);
+    xml.open("query").ns(ns::MUC_OWNER).open("x").ns(ns::DATA_FORMS).attr("type", "form");
+    field(&mut xml, "FORM_TYPE", Some("hidden"), ns::MUC_ROOM_CONFIG);
+    field(&mut xml, "muc#roomconfig_roomname", Some("fixed"), record.name.as_deref().unwrap_or_default());
+    for (name, set) in [
+        ("muc#roomconfig_persistentroom", true),
+        ("muc#roomconfig_publicroom", public),
+        ("muc#roomconfig_membersonly", !public),
+        ("muc#roomconfig_moderatedroom", false),
+        ("muc#roomconfig_passwordprotectedroom", false),
+        ("muc#roomconfig_changesubject", !public),
+    ] {
+        field(&mut xml, name, Some("fixed"), flag(set));
+    }
+    field(&mut xml, "muc#roomconfig_whois", Some("fixed"), "anyone");
+    xml.close().close();
+    drop(xml);
+    Ok(out)
+}
+
+/// XEP-0045 §10.1.3: a form that is given up changes nothing.
+fn cancels(payload: Element<'_>) -> bool {
+    payload.child("x", ns::DATA_FORMS).is_some_and(|form| form.attr("type").as_deref() == Some("cancel"))
+}
+
+fn field(xml: &mut Writer<'_>, var: &'static str, kind: Option<&str>, value: &str) {
+    xml.open("field").attr("var", var).attr_opt("type", kind).simple("value", value).close();
+}

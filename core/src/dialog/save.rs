@@ -1,0 +1,392 @@
+//! Saving messages. Server notes §3.2 to §3.4 and §4.3, wire notes §15.2.
+//!
+//! A saved message is on disk before anybody gets it. What goes out is what came in, with three parameters replaced: the ids of
+//! dialog and message, and the time that counts. An id of 24 hex digits that the client chose is kept, and the same id from the
+//! same sender is the same message: it is neither saved nor brought to anyone a second time. (Anyone it may not have reached,
+//! because the server stopped between saving and delivering, gets it again rather than never.)
+
+use std::sync::Arc;
+
+use crate::account::Progress;
+use crate::effect::{Effect, Note, SessionId, Turn};
+use crate::jid::Jid;
+use crate::jid::user::{DialogId, MessageId, UserId};
+use crate::limits::{ATTACHMENTS_MAX, CUSTOM_FIELDS_MAX, LAST_MESSAGE_BYTES_MAX};
+use crate::model::dialog::{
+    self, Answer, Body, Delivery, DialogKind, Draft, Last, MessageRow, Place, Reader, Refusal, cut, reread,
+};
+use crate::model::directory::members;
+use crate::ns;
+use crate::owner::{AccountId, Owner};
+use crate::row::{Batch, Reads, Rows, Unreadable};
+use crate::stanza::{Kind, MessageKind, Parcel, Sender};
+use crate::xml::{Element, Nodes, Writer};
+
+use super::record::{New, all_exist};
+use super::rewrite::{Inside, param, rewritten};
+use super::wire::{bare, is_forged_id, notification, room_jid, seat_of, stanza_id, stanza_of, to_one};
+use super::{Dialog, Flow, refilled, report};
+
+/// What was read for a message that is to be saved.
+struct Ready {
+    /// Where a message of its id is already.
+    known: Option<Place>,
+    /// The sender's reader; none in a dialog that counts nothing.
+    reader: Option<Reader>,
+    /// The other one of a private dialog that comes to be with this message.
+    begins: Option<UserId>,
+}
+
+impl Dialog {
+    /// The rows for saving a message, as [`Dialog::ready`] takes them.
+    fn ready_reads(&self, by: UserId, id: Option<MessageId>, begins: Option<UserId>) -> Reads {
+        let mut reads = Reads::none();
+        if let Some(id) = id {
+            reads = reads.and(dialog::read_place(self.app, self.id, id));
+        }
+        if self.counts_unread() || begins.is_some() {
+            reads = reads.and(Reader::reads(self.app, self.id, by));
+        }
+        match begins {
+            Some(other) => reads.and(members::read(self.app, by)).and(members::read(self.app, other)),
+            None => reads,
+        }
+    }
+
+    /// Takes the answer to [`Dialog::ready_reads`]; none when one of the two of a new dialog does not exist.
+    fn ready(
+        &self,
+        id: Option<MessageId>,
+        begins: Option<UserId>,
+        rows: &mut Rows,
+    ) -> Result<Option<Ready>, Unreadable> {
+        let known = if id.is_some() { dialog::found_place(rows)? } else { None };
+        let counted = self.counts_unread() || begins.is_some();
+        let reader = if counted { Some(Reader::found(rows)?) } else { None };
+        if begins.is_some() && !all_exist(rows, 2)? {
+            return Ok(None);
+        }
+        Ok(Some(Ready { known, reader, begins }))
+    }
+
+    /// Puts a message at the end of the history: the head, the message, its place and its sender's reader, whatever the number
+    /// of members. What is asked for after this happens once they are on disk.
+    fn append(&mut self, row: &MessageRow, text: Option<&str>, ready: Ready, turn: &mut Turn<'_>) {
+        let mut batch = Batch::default();
+        if let Some(other) = ready.begins {
+            let new = New {
+                by: row.sender,
+                kind: DialogKind::Private,
+                name: None,
+                photo: None,
+                occupants: vec![other],
+                data: None,
+            };
+            self.begin(new, turn.now.stamp, &mut batch);
+        }
+        let order = self.head.next_order(row.date_sent);
+        self.head.order = order;
+        self.head.count += 1;
+        self.head.updated_at = turn.now.stamp;
+        let text = text.map(|text| cut(text, LAST_MESSAGE_BYTES_MAX).to_owned());
+        self.head.last = Some(Last { id: row.id, order, sender: row.sender, date_sent: row.date_sent, text });
+        row.put(&mut batch, self.app, self.id, order);
+        dialog::put_place(&mut batch, self.app, self.id, row.id, &Place { order, sender: row.sender });
+        dialog::put_head(&mut batch, self.app, self.id, &self.head);
+        if let Some(mut reader) = ready.reader {
+            reader.seen += 1;
+            reader.fixed += 1;
+            reader.put(&mut batch, self.app, self.id, row.sender);
+        }
+        if self.is_to_move() {
+            self.unsettle_by_message(&mut batch);
+        }
+        turn.out.write(batch);
+        match ready.begins {
+            Some(_) => {
+                self.standing = super::lists::standing(self.record.as_ref(), &self.head);
+                let members = self.record.as_ref().map(|record| record.occupants.clone()).unwrap_or_default();
+                self.enter(&members, turn);
+            }
+            None => self.bump(turn),
+        }
+    }
+
+    /// A message from one user to another that is to be saved.
+    pub(super) fn saves_private(&mut self, parcel: Parcel, turn: &mut Turn<'_>) -> Flow {
+        let mut nodes = Nodes::new();
+        let Some((by, other, id)) =
+            reread(&mut nodes, &parcel.stanza).and_then(|message| self.parties(&parcel, message))
+        else {
+            debug_assert!(false, "not for this private dialog");
+            report(parcel.receipt, turn);
+            return Ok(Progress::Done);
+        };
+        let begins = self.record.is_none().then_some(other);
+        let reads = self.ready_reads(by, id, begins);
+        self.read(reads, turn, move |dialog, mut rows, turn| {
+            let Some(ready) = dialog.ready(id, begins, &mut rows)? else {
+                // Nobody learns from this whether there is such a user.
+                report(parcel.receipt, turn);
+                return Ok(Progress::Done);
+            };
+            match ready.known {
+                Some(place) if place.sender == by => dialog.repeats_private(parcel, other, place, turn),
+                known => {
+                    let id = id.filter(|_| known.is_none());
+                    dialog.saves_new_private(&parcel, by, other, id, ready, turn);
+                    Ok(Progress::Done)
+                }
+            }
+        })
+    }
+
+    /// Sender, recipient and the id the message is to have.
+    fn parties(&self, parcel: &Parcel, message: Element<'_>) -> Option<(UserId, UserId, Option<MessageId>)> {
+        let by = parcel.from.account?.user;
+        let to = message.attr("to")?;
+        let other = AccountId::parse_local(Jid::parse(&to).ok()?.local()?)?.user;
+        let id = message.attr("id").and_then(|id| MessageId::parse(id.as_bytes()));
+        (by != other && DialogId::private(self.app, by, other) == self.id).then_some((by, other, id))
+    }
+
+    fn saves_new_private(
+        &mut self,
+        parcel: &Parcel,
+        by: UserId,
+        other: UserId,
+        id: Option<MessageId>,
+        ready: Ready,
+        turn: &mut Turn<'_>,
+    ) {
+        let to = bare(self.account(other), turn.site);
+        let from = bare(self.account(by), turn.site);
+        let forged = |child: Element<'_>| is_forged_id(child, &[&to, &from]);
+        let saved = self.rewrite(&parcel.stanza, id, &to, &forged, turn);
+        let Some((row, text)) = saved else { return };
+        let row = MessageRow { sender: by, recipient: Some(other), ..row };
+        let Body::Stanza(bytes) = &row.body else { return };
+        let stanza = bytes.clone();
+        self.append(&row, text.as_deref(), ready, turn);
+        turn.out.send(Owner::Account(self.account(other)), Note::Stanza(refilled(parcel, stanza.into())));
+    }
+
+    /// The message is there already. If this very state saved it, it went out then.
+    fn repeats_private(&mut self, parcel: Parcel, other: UserId, place: Place, turn: &mut Turn<'_>) -> Flow {
+        if place.order > self.loaded_to {
+            report(parcel.receipt, turn);
+            return Ok(Progress::Done);
+        }
+        self.read_message(place.order, turn, move |dialog, row, turn| {
+            match row.map(|row| row.body) {
+                Some(Body::Stanza(bytes)) => {
+                    let parcel = refilled(&parcel, bytes.into());
+                    turn.out.send(Owner::Account(dialog.account(other)), Note::Stanza(parcel));
+                }
+                Some(Body::Plain { .. }) | None => report(parcel.receipt, turn),
+            }
+            Ok(Progress::Done)
+        })
+    }
+
+    /// One message of the history.
+    fn read_message(
+        &mut self,
+        order: u64,
+        turn: &mut Turn<'_>,
+        then: impl FnOnce(&mut Dialog, Option<MessageRow>, &mut Turn<'_>) -> Flow + 'static,
+    ) -> Flow {
+        let reads = Reads::get(&dialog::MESSAGES, dialog::order_key(self.app, self.id, order));
+        self.read(reads, turn, move |dialog, mut rows, turn| {
+            let row = rows.row().map(|row| MessageRow::decode(&row)).transpose()?;
+            then(dialog, row, turn)
+        })
+    }
+
+    /// The message as it goes out and is kept: with the ids and the time that count in the place of what the client said. The
+    /// row is without its parties. `drop` names children that only the server may add.
+    fn rewrite(
+        &self,
+        stanza: &[u8],
+        id: Option<MessageId>,
+        archive: &str,
+        drop: &dyn Fn(Element<'_>) -> bool,
+        turn: &mut Turn<'_>,
+    ) -> Option<(MessageRow, Option<String>)> {
+        let mut nodes = Nodes::new();
+        let message = reread(&mut nodes, stanza)?;
+        let params = dialog::saved_params(message)?;
+        let id = id.unwrap_or_else(|| MessageId::drawn(turn.now.stamp, turn.random.array()));
+        let date_sent = dialog::date_sent(params, turn.now.stamp);
+        let (id_text, dialog_text, date_text) = (id.to_string(), self.id.to_string(), date_sent.to_string());
+        let ours = |child: Element<'_>| {
+            child.ns() == ns::CLIENT && matches!(child.name(), "message_id" | "dialog_id" | "date_sent")
+        };
+        let append = |xml: &mut Writer<'_>| {
+            param(params, "date_sent", &date_text, xml);
+            param(params, "dialog_id", &dialog_text, xml);
+            param(params, "message_id", &id_text, xml);
+        };
+        let bytes = rewritten(message, drop, Some(Inside { child: params, drop: &ours, append: &append }), &|xml| {
+            stanza_id(archive, &id_text, xml)
+        });
+        let text = dialog::body_of(message);
+        let row = MessageRow {
+            id,
+            sender: UserId(0),
+            recipient: None,
+            date_sent,
+            created_at: turn.now.stamp,
+            updated_at: turn.now.stamp,
+            body: Body::Stanza(bytes),
+        };
+        Some((row, text))
+    }
+
+    /// A message to the room that is to be saved, from one who may.
+    pub(super) fn saves_in_room(
+        &mut self,
+        session: SessionId,
+        parcel: Parcel,
+        by: UserId,
+        turn: &mut Turn<'_>,
+    ) -> Flow {
+        let mut nodes = Nodes::new();
+        let id = reread(&mut nodes, &parcel.stanza)
+            .and_then(|message| message.attr("id"))
+            .and_then(|id| MessageId::parse(id.as_bytes()));
+        let reads = self.ready_reads(by, id, None);
+        self.read(reads, turn, move |dialog, mut rows, turn| {
+            let Some(ready) = dialog.ready(id, None, &mut rows)? else { return Ok(Progress::Done) };
+            match ready.known {
+                Some(place) if place.sender == by => dialog.repeats_in_room(session, parcel, place, turn),
+                known => {
+                    let id = id.filter(|_| known.is_none());
+                    let room = room_jid(dialog.app, dialog.id, turn.site);
+                    let forged = |child: Element<'_>| is_rooms(child, &room);
+                    if let Some((row, text)) = dialog.rewrite(&parcel.stanza, id, &room, &forged, turn) {
+                        let row = MessageRow { sender: by, ..row };
+                        let stanza = stanza_of(dialog.app, dialog.id, &row, turn.site).into_owned();
+                        dialog.append(&row, text.as_deref(), ready, turn);
+                        dialog.say(stanza.into(), turn);
+                    }
+                    report(parcel.receipt, turn);
+                    Ok(Progress::Done)
+                }
+            }
+        })
+    }
+
+    /// The message is there already: its sender sees so by getting it once more.
+    fn repeats_in_room(&mut self, session: SessionId, parcel: Parcel, place: Place, turn: &mut Turn<'_>) -> Flow {
+        self.read_message(place.order, turn, move |dialog, row, turn| {
+            if let Some(row) = row {
+                let stanza = stanza_of(dialog.app, dialog.id, &row, turn.site).into_owned();
+                if place.order > dialog.loaded_to {
+                    to_one(seat_of(session, &parcel), stanza, turn);
+                } else {
+                    dialog.say(stanza.into(), turn);
+                }
+            }
+            report(parcel.receipt, turn);
+            Ok(Progress::Done)
+        })
+    }
+
+    /// A message from REST.
+    pub(super) fn saves_draft(&mut self, mut draft: Draft, turn: &mut Turn<'_>) -> Flow {
+        let by = draft.by;
+        let begins = match (&self.record, draft.to) {
+            (Some(record), _) if record.admits(by) => None,
+            (Some(_), _) => return self.refuse(Refusal::Forbidden, turn),
+            (None, Some(other)) if other != by && DialogId::private(self.app, by, other) == self.id => Some(other),
+            (None, _) => return self.refuse(Refusal::NoDialog, turn),
+        };
+        draft.content.custom.retain(|(name, _)| !dialog::is_reserved(name));
+        draft.content.custom.truncate(CUSTOM_FIELDS_MAX);
+        draft.content.attachments.truncate(ATTACHMENTS_MAX);
+        let reads = self.ready_reads(by, Some(draft.id), begins);
+        self.read(reads, turn, move |dialog, mut rows, turn| {
+            let Some(ready) = dialog.ready(Some(draft.id), begins, &mut rows)? else {
+                return dialog.refuse(Refusal::UnknownUsers, turn);
+            };
+            match ready.known {
+                Some(place) if place.sender == by => {
+                    dialog.read_message(place.order, turn, |dialog, row, turn| match row {
+                        Some(row) => dialog.answer_message(row, turn),
+                        None => dialog.refuse(Refusal::Taken, turn),
+                    })
+                }
+                Some(_) => dialog.refuse(Refusal::Taken, turn),
+                None => dialog.saves_new_draft(draft, ready, turn),
+            }
+        })
+    }
+
+    fn saves_new_draft(&mut self, draft: Draft, ready: Ready, turn: &mut Turn<'_>) -> Flow {
+        let Draft { by, id, content, markable, delivery, .. } = draft;
+        let recipient = ready.begins.or_else(|| self.record.as_ref().and_then(|record| record.other(by)));
+        let now = turn.now.stamp;
+        let text = content.text.clone();
+        let row = MessageRow {
+            id,
+            sender: by,
+            recipient,
+            date_sent: now.secs(),
+            created_at: now,
+            updated_at: now,
+            body: Body::Plain { content, markable },
+        };
+        match delivery {
+            Delivery::System => self.notify(&row, turn),
+            Delivery::None => self.append(&row, text.as_deref(), ready, turn),
+            Delivery::Chat => {
+                self.append(&row, text.as_deref(), ready, turn);
+                let stanza = stanza_of(self.app, self.id, &row, turn.site).into_owned();
+                match recipient {
+                    Some(other) => self.send_as(by, other, MessageKind::Chat, stanza, turn),
+                    None => self.say(stanza.into(), turn),
+                }
+            }
+        }
+        self.answer_message(row, turn)
+    }
+
+    fn answer_message(&mut self, row: MessageRow, turn: &mut Turn<'_>) -> Flow {
+        let kind = self.record.as_ref().map_or(DialogKind::Private, |record| record.kind);
+        self.answer(Answer::Message { row: Box::new(row), kind, receipt: None }, None, turn)
+    }
+
+    /// Tells each of the others something that is not kept.
+    fn notify(&mut self, row: &MessageRow, turn: &mut Turn<'_>) {
+        let others: Vec<UserId> = match &self.record {
+            Some(record) => record.occupants.iter().copied().filter(|&user| user != row.sender).collect(),
+            None => row.recipient.into_iter().collect(),
+        };
+        for other in others {
+            let stanza = notification(self.app, self.id, row, &row.content(), other, turn.site);
+            self.send_as(row.sender, other, MessageKind::Headline, stanza, turn);
+        }
+    }
+
+    /// Brings one user a message in another's name.
+    fn send_as(&self, by: UserId, to: UserId, kind: MessageKind, stanza: Vec<u8>, turn: &mut Turn<'_>) {
+        let from = Sender { jid: bare(self.account(by), turn.site).into(), account: Some(self.account(by)) };
+        let kind = Kind::Message { kind, lasting: true };
+        let parcel = Parcel { from, resource: None, kind, stanza: stanza.into(), receipt: None };
+        turn.out.send(Owner::Account(self.account(to)), Note::Stanza(parcel));
+    }
+
+    /// Brings everybody in the room the same bytes.
+    pub(super) fn say(&mut self, stanza: bytes::Bytes, turn: &mut Turn<'_>) {
+        let seats = self.room.everyone();
+        if !seats.is_empty() {
+            turn.out.push(Effect::Fanout(stanza, Arc::clone(&seats)));
+        }
+    }
+}
+
+/// What only the room may put into a message. Server notes §4.3, XEP-0359 §6, XEP-0421 §6.
+pub(super) fn is_rooms(child: Element<'_>, room: &str) -> bool {
+    child.is("delay", ns::DELAY) || child.is("occupant-id", ns::OCCUPANT_ID) || is_forged_id(child, &[room])
+}

@@ -33,6 +33,7 @@ mod presence;
 pub mod roster;
 pub mod seen;
 mod subscription;
+mod visiting;
 
 use acks::Acks;
 use offline::{Drain, Queue};

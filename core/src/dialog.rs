@@ -41,6 +41,7 @@ mod save;
 mod tests;
 mod wire;
 
+pub(crate) use room::{no_entry, no_room};
 pub use wire::stanza_of;
 
 use room::Room;

@@ -21,6 +21,7 @@ mod entity_time;
 mod external_services;
 mod form;
 mod last_activity;
+pub(crate) mod muc;
 mod ping;
 mod private_storage;
 mod registration;
@@ -54,6 +55,8 @@ pub static EXTENSIONS: &[&Extension] = &[
     &ping::PING,
     &entity_time::ENTITY_TIME,
     &external_services::EXTERNAL_SERVICES,
+    &muc::MULTI_USER_CHAT,
+    &muc::CHAT_MARKERS,
     &stream_limits::STREAM_LIMITS,
 ];
 

@@ -12,7 +12,7 @@ use proto::effect::Site;
 use proto::ext;
 use proto::jid::Domain;
 use proto::model::directory::{self, AppKeys, AppRecord, SERVER, apps};
-use proto::model::{self, jobs};
+use proto::model::{self, dialog, jobs};
 use proto::owner::Owner;
 use proto::row::{Found, Key, Range, Reads, Rows, Table};
 use rest::settings::{AdminToken, Settings};
@@ -160,6 +160,7 @@ impl Server {
         if repeated > 0 {
             tracing::info!(jobs = repeated, "work of the last run is taken up again");
         }
+        self.announce_dialogs()?;
         let apps = self.apps()?;
         self.is_new = apps.is_empty();
         self.app = match apps.into_iter().next() {
@@ -211,6 +212,26 @@ impl Server {
             match page.last() {
                 Some((last, _)) if page.len() == JOBS_PAGE_ROWS => start = last.clone().u8(0),
                 Some(_) | None => return Ok(repeated),
+            }
+        }
+    }
+
+    /// Has the dialogs that were busy at the last stop tell their members' lists once more where they stand.
+    fn announce_dialogs(&self) -> Result<(), ServerError> {
+        let places = Places::new(self.shard_count());
+        let mut start = Key::from_bytes(&[]);
+        loop {
+            let range = Range { start: start.clone(), end: Key::from_bytes(&[0xff]) };
+            let found = self.store.backend().read(&Reads::scan(&dialog::DIRTY, range, JOBS_PAGE_ROWS))?;
+            let Some(Found::Page(page)) = found.into_iter().next() else { return Ok(()) };
+            for (key, _) in &page {
+                let Some(owner) = dialog::owner_of(key) else { continue };
+                let command = dialog::Command::Announce.into();
+                self.peers[usize::from(places.of(&owner))].post(Post::Command(owner, Box::new(command)));
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == JOBS_PAGE_ROWS => start = last.clone().u8(0),
+                Some(_) | None => return Ok(()),
             }
         }
     }

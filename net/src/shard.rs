@@ -25,8 +25,9 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use proto::account;
+use proto::account::{self, Progress};
 use proto::command::{Answer, Command};
+use proto::dialog::Dialog;
 use proto::effect::{Effect, Effects, Ending, JobRef, Note, ReplyTo, Seat, SessionId, Turn};
 use proto::model::directory::{self, Directory};
 use proto::model::jobs::{self, Job};
@@ -275,6 +276,8 @@ impl<D: Desk> Shard<D> {
             self.swept = now.instant;
             self.chance = Chance::new(self.desk.random());
             let since = Instant::from_micros(now.instant.micros().saturating_sub(QUIET_TIME_MAX.as_micros() as u64));
+            let settled = now.instant.micros().saturating_sub(SWEEP_EVERY.as_micros() as u64);
+            self.settle_dialogs(Instant::from_micros(settled));
             self.owners.retain(|_, slot| !slot.is_quiet(since));
         }
         self.settle();
@@ -329,8 +332,8 @@ impl<D: Desk> Shard<D> {
                     None => return,
                 }
             }
-            (_, Owner::Account(_) | Owner::App(_)) => note,
-            (_, Owner::Dialog(..)) => return debug_assert!(false, "no dialog can be told anything yet"),
+            (true, Owner::Dialog(..)) if matches!(note, Note::Absent { .. }) => return,
+            (_, Owner::Account(_) | Owner::App(_) | Owner::Dialog(..)) => note,
         };
         self.offer(owner, Input::Note(note));
     }
@@ -418,6 +421,7 @@ impl<D: Desk> Shard<D> {
                     Owner::Account(_) | Owner::Dialog(..) => Reads::none(),
                 }
             }
+            (Some(State::Dialog(_)), Input::Resume(reads)) => reads.clone(),
             (_, _) => Reads::none(),
         };
         if reads.is_empty() {
@@ -426,9 +430,12 @@ impl<D: Desk> Shard<D> {
         self.read_for(owner, input, reads);
     }
 
-    fn read_for(&mut self, owner: Owner, input: Input, reads: Reads) {
+    fn read_for(&mut self, owner: Owner, mut input: Input, reads: Reads) {
         let Some(slot) = self.owners.get_mut(&owner) else { return };
         if !slot.unwritten.can_correct(&reads) {
+            if let Input::Resume(wanted) = &mut input {
+                *wanted = reads;
+            }
             // The rows would lack what is on its way to the disk; `written` comes back to it.
             slot.busy = true;
             slot.inbox.push_front(input);
@@ -480,8 +487,20 @@ impl<D: Desk> Shard<D> {
                 Ok(())
             }
             (State::Directory(directory), Input::Note(note)) => self.directory_note(owner, directory, note, rows),
-            (State::Directory(_), Input::Stanza(..) | Input::Attach(..) | Input::Detach(..)) => {
-                debug_assert!(false, "a directory has no sessions");
+            (State::Dialog(dialog), Input::Note(note)) => {
+                let flow = self.turn(|turn| dialog.note(note, turn));
+                self.dialog_flow(owner, dialog, flow)
+            }
+            (State::Dialog(dialog), Input::Resume(_)) => {
+                let flow = self.turn(|turn| dialog.resume(rows.unwrap_or_default(), turn));
+                self.dialog_flow(owner, dialog, flow)
+            }
+            (State::Directory(_) | State::Dialog(_), Input::Stanza(..) | Input::Attach(..) | Input::Detach(..)) => {
+                debug_assert!(false, "only accounts have sessions");
+                Ok(())
+            }
+            (State::Account(_) | State::Directory(_), Input::Resume(_)) => {
+                debug_assert!(false, "only dialogs go on with an input");
                 Ok(())
             }
         };
@@ -500,6 +519,21 @@ impl<D: Desk> Shard<D> {
             self.read_for(owner, input, reads);
         }
         self.greet_attached();
+    }
+
+    /// A dialog is done with an input, or wants rows for it.
+    fn dialog_flow(
+        &mut self,
+        owner: Owner,
+        dialog: &mut Dialog,
+        flow: Result<Progress, Unreadable>,
+    ) -> Result<(), (Unreadable, Option<ReplyTo>)> {
+        match flow {
+            Ok(Progress::Done) => {}
+            Ok(Progress::Needs(reads)) => self.starved.push((owner, Input::Resume(Reads::none()), reads)),
+            Err(error) => return Err((error, dialog.give_up())),
+        }
+        Ok(())
     }
 
     fn directory_note(
@@ -674,7 +708,7 @@ impl<D: Desk> Shard<D> {
             match input {
                 Input::Note(note) => replies.extend(unanswered(&note)),
                 Input::Attach(conn, _) => attaching.push(conn),
-                Input::Stanza(..) | Input::Detach(..) => {}
+                Input::Stanza(..) | Input::Detach(..) | Input::Resume(_) => {}
             }
         }
         for reply in replies {
@@ -683,10 +717,21 @@ impl<D: Desk> Shard<D> {
         for conn in attaching {
             self.attach_failed(conn);
         }
-        if let Some(State::Account(account)) = slot.state.as_deref() {
-            for session in account.sessions() {
-                self.end_session(session.id(), Ending::InternalServerError);
+        match slot.state.map(|state| *state) {
+            Some(State::Account(account)) => {
+                for session in account.sessions() {
+                    self.end_session(session.id(), Ending::InternalServerError);
+                }
             }
+            Some(State::Dialog(mut dialog)) => {
+                if let Some(reply) = dialog.give_up() {
+                    self.reply(reply, Answer::Unavailable);
+                }
+                for (stanza, seats) in dialog.dismissed(&Arc::clone(&self.terms).site) {
+                    self.fan_out(owner, &stanza, &seats);
+                }
+            }
+            Some(State::Directory(_)) | None => {}
         }
     }
 
@@ -701,6 +746,33 @@ impl<D: Desk> Shard<D> {
             Input::Stanza(session, _) => self.end_session(session, Ending::InternalServerError),
             Input::Attach(conn, _) => self.attach_failed(conn),
             Input::Detach(..) => {}
+            Input::Resume(_) => {
+                let state = self.owners.get_mut(&owner).and_then(|slot| slot.state.as_deref_mut());
+                if let Some(State::Dialog(dialog)) = state
+                    && let Some(reply) = dialog.give_up()
+                {
+                    self.reply(reply, Answer::Unavailable);
+                }
+            }
+        }
+    }
+
+    /// Dialogs that were quiet for a while have told everybody where they stand.
+    fn settle_dialogs(&mut self, since: Instant) {
+        let is_due = |(owner, slot): (&Owner, &Slot)| {
+            let unsettled = matches!(slot.state.as_deref(), Some(State::Dialog(dialog)) if dialog.is_unsettled());
+            (unsettled && slot.is_free() && slot.used < since).then_some(*owner)
+        };
+        let due: Vec<Owner> = self.owners.iter().filter_map(is_due).collect();
+        for owner in due {
+            let Some(mut state) = self.owners.get_mut(&owner).and_then(|slot| slot.state.take()) else { continue };
+            if let State::Dialog(dialog) = &mut *state {
+                self.turn(|turn| dialog.settle(turn));
+            }
+            if let Some(slot) = self.owners.get_mut(&owner) {
+                slot.state = Some(state);
+            }
+            self.release(owner);
         }
     }
 }

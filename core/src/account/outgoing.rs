@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::dialog::no_room;
 use crate::effect::{Note, SessionId, Turn};
 use crate::error::{Condition, StanzaError};
 use crate::ext::{self, Request};
@@ -38,7 +39,16 @@ impl Account {
             Target::RoomService => {
                 return self.refuse_message(from, kind, stanza, Condition::ServiceUnavailable, turn);
             }
-            Target::Room | Target::Dialog(..) => return self.refuse_message(from, kind, stanza, Condition::ItemNotFound, turn),
+            Target::Dialog(dialog, nick) => {
+                let kind = Kind::Message { kind, lasting: is_lasting(stanza) };
+                return self.visits(from, (dialog, nick), kind, stanza, receipt, turn);
+            }
+            Target::Room => {
+                if kind != MessageKind::Error {
+                    self.refuse(from, stanza, no_room(), turn);
+                }
+                return false;
+            }
             Target::Elsewhere => {
                 return self.refuse_message(from, kind, stanza, Condition::RemoteServerNotFound, turn);
             }
@@ -51,9 +61,10 @@ impl Account {
             Some(own) => stamped(stanza, &sender.jid, &[("to", Some(own))]),
             None => stamped(stanza, &sender.jid, &[]),
         };
+        let taker = self.first_taker(account, kind, stanza, turn);
         let kind = Kind::Message { kind, lasting: is_lasting(stanza) };
         let parcel = Parcel { from: sender, resource, kind, stanza: stanza_bytes, receipt };
-        turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+        turn.out.send(taker, Note::Stanza(parcel));
         receipt.is_some()
     }
 
@@ -111,10 +122,20 @@ impl Account {
                     turn.out.send(Owner::Account(account), Note::Stanza(parcel));
                 }
             }
-            Target::Nobody | Target::RoomService => {
+            Target::RoomService => return self.answers_service(from, kind, stanza, rows, turn),
+            Target::Dialog(dialog, nick) => {
+                if kind.is_request() {
+                    self.visits(from, (dialog, nick), Kind::Iq(kind), stanza, None, turn);
+                }
+            }
+            Target::Nobody => {
                 self.refuse_request(from, kind, stanza, Condition::ServiceUnavailable, turn);
             }
-            Target::Room | Target::Dialog(..) => self.refuse_request(from, kind, stanza, Condition::ItemNotFound, turn),
+            Target::Room => {
+                if kind.is_request() {
+                    self.refuse(from, stanza, no_room(), turn);
+                }
+            }
             Target::Elsewhere => self.refuse_request(from, kind, stanza, Condition::RemoteServerNotFound, turn),
         }
         Progress::Done

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 
+use crate::dialog::no_entry;
 use crate::effect::{Effect, Note, SessionId, Turn};
 use crate::error::Condition;
 use crate::jid::Jid;
+use crate::jid::user::DialogId;
 use crate::limits::DIRECTED_MAX;
 use crate::model::account::{Command as Order, Subscription as Step, SubscriptionKind};
 use crate::model::directory;
@@ -69,35 +71,71 @@ impl Account {
             Target::Own => (self.id, None),
             Target::User(account, resource) => (account, resource),
             Target::Nobody | Target::Server | Target::RoomService => return,
-            Target::Room | Target::Dialog(..) if kind == PresenceKind::Available => {
-                return self.refuse(from, stanza, Condition::ItemNotFound.into(), turn);
+            Target::Dialog(dialog, nick) => return self.sends_to_room(from, kind, to, (dialog, nick), stanza, turn),
+            Target::Room if kind == PresenceKind::Available => {
+                if let Some(session) = self.session(from) {
+                    turn.out.deliver(from, no_entry(stanza, to.as_str(), &session.jid).into());
+                }
+                return;
             }
             Target::Elsewhere if kind == PresenceKind::Available => {
                 return self.refuse(from, stanza, Condition::RemoteServerNotFound.into(), turn);
             }
-            Target::Room | Target::Dialog(..) | Target::Elsewhere => return,
+            Target::Room | Target::Elsewhere => return,
         };
         // RFC 6121 §4.3: probes are a server's. One for a contact may pass; where a request waits, the answer would undo it.
         if kind == PresenceKind::Probe && account != self.id && !self.roster.watches(to.bare_str()) {
             return;
         }
-        let Some(session) = self.session_mut(from) else { return };
-        let known = session.directed.iter().position(|known| **known == *to.as_str());
-        match (kind, known) {
-            (PresenceKind::Available, None) if session.directed.len() >= DIRECTED_MAX => {
-                return self.refuse(from, stanza, Condition::ResourceConstraint.into(), turn);
-            }
-            (PresenceKind::Available, None) => session.directed.push(to.as_str().into()),
-            (PresenceKind::Unavailable, Some(at)) => {
-                session.directed.swap_remove(at);
-            }
-            _ => {}
+        if !self.directs(from, kind, to.as_str(), stanza, turn) {
+            return;
         }
         let Some(sender) = self.full_sender(from) else { return };
         let bytes = stamped(stanza, &sender.jid, &[]);
         let kind = Kind::Presence { kind, directed: true };
         let parcel = Parcel { from: sender, resource: resource.map(Into::into), kind, stanza: bytes, receipt: None };
         turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+    }
+
+    /// Presence to a room: entering and leaving it. XEP-0045 §7.2, §7.14.
+    fn sends_to_room(
+        &mut self,
+        from: SessionId,
+        kind: PresenceKind,
+        to: &Jid<'_>,
+        room: (DialogId, Option<&str>),
+        stanza: Element<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        // Whatever nick was asked for, the session is in the room once.
+        if self.directs(from, kind, to.bare_str(), stanza, turn) {
+            self.visits(from, room, Kind::Presence { kind, directed: true }, stanza, None, turn);
+        }
+    }
+
+    /// Remembers to whom a session showed itself; false when that are too many.
+    fn directs(
+        &mut self,
+        from: SessionId,
+        kind: PresenceKind,
+        to: &str,
+        stanza: Element<'_>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let Some(session) = self.session_mut(from) else { return false };
+        let known = session.directed.iter().position(|known| **known == *to);
+        match (kind, known) {
+            (PresenceKind::Available, None) if session.directed.len() >= DIRECTED_MAX => {
+                self.refuse(from, stanza, Condition::ResourceConstraint.into(), turn);
+                return false;
+            }
+            (PresenceKind::Available, None) => session.directed.push(to.into()),
+            (PresenceKind::Unavailable, Some(at)) => {
+                session.directed.swap_remove(at);
+            }
+            _ => {}
+        }
+        true
     }
 
     /// A resource becomes available, or says something new about itself. RFC 6121 §4.2, §4.4.
@@ -179,7 +217,11 @@ impl Account {
             let (account, resource) = match target(Some(&address), self.id, turn.site) {
                 Target::Own => (self.id, None),
                 Target::User(account, resource) => (account, resource),
-                Target::Nobody | Target::Server | Target::RoomService | Target::Room | Target::Dialog(..) | Target::Elsewhere => continue,
+                Target::Dialog(dialog, _) => {
+                    self.leaves_room(from, &sender.jid, dialog, turn);
+                    continue;
+                }
+                Target::Nobody | Target::Server | Target::RoomService | Target::Room | Target::Elsewhere => continue,
             };
             let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
             let stanza = addressed(&bytes, &to);

@@ -122,7 +122,7 @@ impl Dialog {
             }
         };
         if let Some(error) = refusal {
-            refuse(session, &parcel, &room_jid(self.app, self.id, turn.site), error, turn);
+            refuse(session, &parcel, &self.addressed(&parcel, turn), error, turn);
         }
         self.done(&parcel, turn)
     }

@@ -17,7 +17,7 @@ pub(super) static DISCO: Extension = Extension {
     account_features: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
     iq: &[
         get(At::Server, ns::DISCO_INFO, server_info),
-        get(At::Server, ns::DISCO_ITEMS, no_items),
+        get(At::Server, ns::DISCO_ITEMS, server_items),
         get(At::AnyAccount, ns::DISCO_INFO, account_info),
         get(At::AnyAccount, ns::DISCO_ITEMS, account_items),
     ],
@@ -69,10 +69,13 @@ fn account_items(request: &Request<'_>, account: &mut Account, _: Rows, _: &mut 
     Ok(out)
 }
 
-fn no_items(request: &Request<'_>, _: &mut Account, _: Rows, _: &mut Turn<'_>) -> IqAnswer {
+/// The services of this server: the one that holds the rooms.
+fn server_items(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
     no_node(request)?;
     let mut out = Vec::new();
-    Writer::new(&mut out).empty("query", ns::DISCO_ITEMS);
+    let mut xml = Writer::new(&mut out);
+    xml.open("query").ns(ns::DISCO_ITEMS).leaf("item", &[("jid", &turn.site.muc_domain)]).close();
+    drop(xml);
     Ok(out)
 }
 

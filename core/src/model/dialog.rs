@@ -397,6 +397,12 @@ pub fn orders(app: AppId, id: DialogId, first: u64, last: u64) -> Range {
     Range { start: order_key(app, id, first), end: order_key(app, id, last).all_below().end }
 }
 
+/// The dialog in a key of [`DIRTY`].
+pub fn owner_of(key: &Key) -> Option<Owner> {
+    let [_, _, a, b, c, d, id @ ..] = *key.as_slice().first_chunk::<18>()?;
+    Some(Owner::Dialog(AppId(u32::from_be_bytes([a, b, c, d])), DialogId(ObjectId(id))))
+}
+
 /// The order in a key of [`MESSAGES`].
 pub fn order_of(key: &Key) -> Result<u64, Unreadable> {
     key.as_slice().last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes)).ok_or(Unreadable::Malformed)
@@ -456,6 +462,7 @@ mod tests {
         }
         assert_eq!(order_of(&order_key(APP, id, 77)), Ok(77));
         assert_eq!(reader_of(&reader_key(APP, id, UserId(3))), Ok(UserId(3)));
+        assert_eq!(owner_of(&key(APP, id)), Some(Owner::Dialog(APP, id)));
     }
 
     #[test]

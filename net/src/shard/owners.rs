@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use proto::account::Account;
+use proto::dialog::Dialog;
 use proto::effect::{Effect, Note, SessionId};
 use proto::jid::FullJid;
 use proto::model::directory::{self, Directory};
@@ -26,6 +27,7 @@ use super::desk::Ticket;
 pub(super) enum State {
     Account(Account),
     Directory(Directory),
+    Dialog(Dialog),
 }
 
 /// Something for an owner to take.
@@ -35,6 +37,8 @@ pub(super) enum Input {
     Stanza(SessionId, Bytes),
     Attach(ConnId, FullJid),
     Detach(SessionId, Vec<Entrusted>),
+    /// A dialog goes on with the input in hand once it has these rows.
+    Resume(Reads),
 }
 
 /// An effect that waits for a write before it.
@@ -91,9 +95,17 @@ impl Slot {
         let connected = match self.state.as_deref() {
             Some(State::Account(account)) => !account.sessions().is_empty(),
             Some(State::Directory(_)) => false,
+            Some(State::Dialog(dialog)) => dialog.is_occupied() || dialog.is_unsettled(),
             None => true,
         };
-        !connected && !self.busy && self.inbox.is_empty() && self.held.is_empty() && self.unwritten.is_empty() && self.used < since
+        // A name that was asked for and is no dialog's takes no room.
+        let fleeting = matches!(self.state.as_deref(), Some(State::Dialog(dialog)) if !dialog.exists());
+        !connected
+            && !self.busy
+            && self.inbox.is_empty()
+            && self.held.is_empty()
+            && self.unwritten.is_empty()
+            && (self.used < since || fleeting)
     }
 }
 
@@ -174,15 +186,15 @@ pub(super) fn load_reads(owner: &Owner) -> Reads {
     match owner {
         Owner::Account(id) => Account::load_reads(*id),
         Owner::App(app) => directory::load_reads(*app),
-        Owner::Dialog(..) => Reads::none(),
+        Owner::Dialog(app, id) => Dialog::load_reads(*app, *id),
     }
 }
 
-/// The owner in its rows. Dialogs have no state of their own yet, and nobody sends them anything.
+/// The owner in its rows.
 pub(super) fn load(owner: &Owner, domain: &str, rows: Rows) -> Result<Option<State>, Unreadable> {
     Ok(match owner {
         Owner::Account(id) => Some(State::Account(Account::load(*id, domain, rows)?)),
         Owner::App(app) => Some(State::Directory(Directory::load(*app, rows)?)),
-        Owner::Dialog(..) => None,
+        Owner::Dialog(app, id) => Some(State::Dialog(Dialog::load(*app, *id, rows)?)),
     })
 }

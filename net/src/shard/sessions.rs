@@ -79,8 +79,7 @@ impl<D: Desk> Shard<D> {
         let transport = line.transport();
         let ask = {
             let mut random = self.chance.lend();
-            let mut host =
-                Host { now: self.now.instant, terms: &terms.stream(), random: &mut random, out: &mut out };
+            let mut host = Host { now: self.now.instant, terms: &terms.stream(), random: &mut random, out: &mut out };
             match &mut line {
                 Line::Tcp(stream) => act(stream, &mut host),
                 Line::WebSocket(line) => act(&mut line.1, &mut host),
@@ -141,12 +140,10 @@ impl<D: Desk> Shard<D> {
     }
 
     pub(super) fn secrets_for(&mut self, id: ConnId, found: Result<Vec<Found>, StoreError>) {
-        let facts = found
-            .map_err(|error| tracing::error!(%error, "credentials cannot be read"))
-            .and_then(|found| {
-                record::login_facts(self.now.stamp, Rows::new(found))
-                    .map_err(|error| tracing::error!(%error, "a stored row is unreadable"))
-            });
+        let facts = found.map_err(|error| tracing::error!(%error, "credentials cannot be read")).and_then(|found| {
+            record::login_facts(self.now.stamp, Rows::new(found))
+                .map_err(|error| tracing::error!(%error, "a stored row is unreadable"))
+        });
         let reply = match facts {
             Ok(facts) => {
                 Reply::Secrets(facts.map(|facts| Secrets { credentials: facts.credentials, tokens: facts.tokens }))
@@ -223,7 +220,7 @@ impl<D: Desk> Shard<D> {
         };
         let result = match &mut *state {
             State::Account(account) => self.turn(|turn| account.stanza(session, element, None, turn)),
-            State::Directory(_) => Ok(Progress::Done),
+            State::Directory(_) | State::Dialog(_) => Ok(Progress::Done),
         };
         if let Some(slot) = self.owners.get_mut(&owner) {
             slot.state = Some(state);

@@ -1,0 +1,117 @@
+//! What the account's sessions have to do with dialogs: messages to be saved, markers, and the rooms they are in.
+
+use crate::effect::{Note, SessionId, Turn};
+use crate::ext::muc;
+use crate::jid::user::{DialogId, RoomJid, UserId};
+use crate::model::dialog::{self, Marks, Which};
+use crate::owner::{AccountId, Owner};
+use crate::row::Rows;
+use crate::stanza::{IqKind, Kind, MessageKind, Parcel, PresenceKind, Receipt};
+use crate::xml::{Element, Writer};
+
+use super::outgoing::{result, stamped};
+use super::{Account, Progress};
+
+impl Account {
+    /// Passes a stanza on to a room. It is stamped with the place of the sender in the room, as the others are to see it.
+    pub(super) fn visits(
+        &self,
+        from: SessionId,
+        room: (DialogId, Option<&str>),
+        kind: Kind,
+        stanza: Element<'_>,
+        receipt: Option<Receipt>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let Some(sender) = self.full_sender(from) else { return false };
+        let (dialog, nick) = room;
+        let place = self.place_in(dialog, turn);
+        let stanza = stamped(stanza, &place, &[("to", None)]);
+        let parcel = Parcel { from: sender, resource: nick.map(Into::into), kind, stanza, receipt };
+        turn.out.send(Owner::Dialog(self.id.app, dialog), Note::Visit { session: from, parcel });
+        receipt.is_some()
+    }
+
+    /// The room's address with the user's number as the nick.
+    fn place_in(&self, dialog: DialogId, turn: &Turn<'_>) -> String {
+        let room = RoomJid { app: self.id.app, dialog };
+        format!("{room}@{}/{}", turn.site.muc_domain, self.id.user)
+    }
+
+    /// A session that is gone leaves a room it had entered.
+    pub(super) fn leaves_room(
+        &self,
+        session: SessionId,
+        jid: &std::sync::Arc<str>,
+        dialog: DialogId,
+        turn: &mut Turn<'_>,
+    ) {
+        let mut bytes = Vec::new();
+        let place = self.place_in(dialog, turn);
+        Writer::new(&mut bytes).leaf("presence", &[("from", &place), ("type", "unavailable")]);
+        let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
+        let from = crate::stanza::Sender { jid: jid.clone(), account: Some(self.id) };
+        let parcel = Parcel { from, resource: None, kind, stanza: bytes.into(), receipt: None };
+        turn.out.send(Owner::Dialog(self.id.app, dialog), Note::Visit { session, parcel });
+    }
+
+    /// Who takes a message to another user first: the dialog of the two, when it is to be saved. Server notes §3.4: chat messages
+    /// alone, and none to oneself. A marker is noted by the dialog of the message it is about, and goes its way.
+    pub(super) fn first_taker(
+        &self,
+        to: AccountId,
+        kind: MessageKind,
+        message: Element<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Owner {
+        if kind != MessageKind::Chat || to == self.id {
+            return Owner::Account(to);
+        }
+        if let Some(marker) = dialog::marker(message) {
+            self.notes_marker(to.user, marker, message, turn);
+            return Owner::Account(to);
+        }
+        match dialog::saved_params(message) {
+            Some(_) => Owner::Dialog(self.id.app, DialogId::private(self.id.app, self.id.user, to.user)),
+            None => Owner::Account(to),
+        }
+    }
+
+    /// Server notes §3.5, wire notes §15.5. Clients write no dialog, or none that is one, when the message had none.
+    fn notes_marker(&self, author: UserId, marker: dialog::Marker, message: Element<'_>, turn: &mut Turn<'_>) {
+        let Some(id) = marker.id else { return };
+        let dialog = dialog::dialog_of(message).unwrap_or_else(|| DialogId::private(self.id.app, self.id.user, author));
+        let marks = Marks { read: marker.read.then_some(true), delivered: true };
+        let command = dialog::Command::Mark { by: self.id.user, which: Which::Ids(vec![id]), marks };
+        let note = Note::Command { command: command.into(), reply: None, job: None };
+        turn.out.send(Owner::Dialog(self.id.app, dialog), note);
+    }
+
+    /// A request to the service that holds the rooms.
+    pub(super) fn answers_service(
+        &self,
+        from: SessionId,
+        kind: IqKind,
+        iq: Element<'_>,
+        rows: Option<Rows>,
+        turn: &mut Turn<'_>,
+    ) -> Progress {
+        let (true, Some(payload)) = (kind.is_request(), iq.first_child()) else { return Progress::Done };
+        let Some(sender) = self.full_sender(from) else { return Progress::Done };
+        let rows = match rows {
+            Some(rows) => rows,
+            None => {
+                let reads = muc::service_reads(self.id.app, kind, payload);
+                if !reads.is_empty() {
+                    return Progress::Needs(reads);
+                }
+                Rows::default()
+            }
+        };
+        match muc::service(self.id.app, kind, payload, rows, turn.site) {
+            Ok(payload) => turn.out.deliver(from, result(iq, &sender.jid, &payload)),
+            Err(condition) => self.refuse(from, iq, condition.into(), turn),
+        }
+        Progress::Done
+    }
+}

@@ -11,10 +11,13 @@ const STREAM_BYTES_MAX: usize = 32 * 1024;
 const ANSWER_BYTES_MAX: usize = 4 * 1024;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
+/// Method, path, query, `Content-Type` and body.
+type Asked = (Method, String, String, Option<String>, Vec<u8>);
+
 /// What came of a stream. `100 Continue` is left out: whether it is sent depends on the cuts.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
-    requests: Vec<(Method, String, String, Option<String>, Vec<u8>)>,
+    requests: Vec<Asked>,
     answers: Vec<u8>,
     /// The connection ended before the input did, or with a refusal.
     closed: bool,
@@ -89,7 +92,7 @@ fn play(stream: &[u8], read_bytes: usize, late: bool) -> Seen {
     seen
 }
 
-fn noted(request: &Request) -> (Method, String, String, Option<String>, Vec<u8>) {
+fn noted(request: &Request) -> Asked {
     let path = request.path();
     assert!(path == "*" || path.starts_with('/'));
     assert!(!path.contains(char::is_control) && !path.split('/').any(|segment| segment == "." || segment == ".."));

@@ -23,8 +23,11 @@ pub mod writer;
 // The oracle names it from its parent module, as it does in `core`.
 use proto::xml::Element;
 
+/// The body of a target: what it is given must hold, or it panics.
+pub type Run = fn(&[u8]);
+
 /// Every target by the name of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Run)] = &[
     ("framer", framer::run),
     ("element", element::run),
     ("writer", writer::run),

@@ -6,7 +6,8 @@ use proto::jid::Domain;
 use proto::limits::Limits;
 use proto::sasl::{ChannelBindings, Credentials, ITERATIONS};
 use proto::stream::{
-    Ask, Feature, Features, Flow, Host, Outgoing, Piece, Reply, Secrets, Security, Stream, Terms, Transport, frame_element,
+    Ask, Feature, Features, Flow, Host, Outgoing, Piece, Reply, Secrets, Security, Stream, Terms, Transport,
+    frame_element,
 };
 use proto::time::Instant;
 use proto::websocket;

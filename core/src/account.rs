@@ -7,6 +7,7 @@
 //!
 //! *Architecture invariant:* everything here can be rebuilt from the rows of [`Account::load_reads`], except who is connected.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,7 +37,7 @@ mod subscription;
 mod visiting;
 
 use acks::Acks;
-use offline::{Drain, Queue};
+use offline::{Drain, Queue, Reissue};
 use presence::Presence;
 use roster::Roster;
 use seen::LastSeen;
@@ -55,6 +56,8 @@ pub struct Account {
     queue: Queue,
     /// The session that is being given what waited.
     draining: Option<Drain>,
+    /// By their order, messages that came back from one of several resources.
+    reissued: BTreeMap<u64, Reissue>,
     seen: Option<LastSeen>,
     last_job: u64,
     /// What a session is to get right after the result of the iq in hand.
@@ -154,6 +157,7 @@ impl Account {
             seen: LastSeen::load(&mut rows)?,
             sessions: Vec::new(),
             draining: None,
+            reissued: BTreeMap::new(),
             last_job: 0,
             after_result: Vec::new(),
         })
@@ -250,6 +254,10 @@ impl Account {
         self.unbind(id, turn);
         self.end_drain_of(id, &returned, turn);
         self.returned(returned, turn);
+        if self.sessions.len() <= 1 {
+            // Nobody is left for anything to come back from that came back before.
+            self.reissued.clear();
+        }
     }
 
     /// Takes a stanza (or another top-level element) from one of the account's own sessions.

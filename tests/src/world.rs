@@ -364,6 +364,13 @@ impl World {
         }
     }
 
+    /// Whatever waits to be written to clients that read is written.
+    pub fn flush(&mut self) {
+        while let Some(pipe) = self.pipes.iter().position(|pipe| pipe.touched && pipe.conn.is_some()) {
+            self.perform(Deed::Tend(pipe));
+        }
+    }
+
     /// Opens a connection to a shard.
     pub(crate) fn open(&mut self, port: Port, secured: bool) -> usize {
         let shard = self.pipes.len() % self.shards.len();
@@ -524,7 +531,9 @@ impl World {
         let shard = pipe.shard;
         if !pipe.stalled {
             let enough = self.dice.as_mut().map_or(usize::MAX, |dice| 1 + dice.below(4096));
-            self.shards[shard].output(now, conn, &mut pipe.to_client, enough);
+            let mut out = Vec::new();
+            self.shards[shard].output(now, conn, &mut out, enough);
+            pipe.to_client.append(&mut out);
         }
         if self.shards[shard].has_output(conn) && !pipe.stalled {
             pipe.touched = true;

@@ -129,6 +129,9 @@ impl Account {
         // A session that is still being given what waited gets this after it, by the same way.
         if !shown || self.feeds_drain() {
             self.keep(parcel, Reach::Account, turn);
+            if shown {
+                self.waits_already(order);
+            }
         }
     }
 

@@ -82,6 +82,15 @@ impl Queue {
     }
 }
 
+/// What became of a message that came back from one resource and may come back from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reissue {
+    /// All resources that were live when this order was given have it.
+    Since(u64),
+    /// It waits.
+    Kept,
+}
+
 /// The handing over of what waits to one session.
 #[derive(Debug)]
 pub(super) struct Drain {
@@ -118,6 +127,11 @@ impl Account {
         batch.put(&OFFLINE, key(self.id, order), row::encode(VERSION, &Kept { position, at, reach, stanza }));
     }
 
+    /// Should the message of this order come back, it need not be kept again.
+    pub(super) fn waits_already(&mut self, order: u64) {
+        self.reissued.insert(order, Reissue::Kept);
+    }
+
     /// Messages that came back from a connection that ended before it had taken them: they go to whoever lacks them, and wait
     /// if nobody is there.
     pub(super) fn returned(&mut self, messages: Vec<Entrusted>, turn: &mut Turn<'_>) {
@@ -125,10 +139,16 @@ impl Account {
             return;
         }
         for Entrusted { stanza, backing } in messages {
-            let lacking_since = match backing {
+            let first = match backing {
                 // It waits already.
                 Backing::Row(_) => continue,
                 Backing::Others(order) => order,
+            };
+            // It may have come back before, from another resource.
+            let lacking_since = match self.reissued.get(&first) {
+                Some(Reissue::Kept) => continue,
+                Some(Reissue::Since(order)) => *order,
+                None => first,
             };
             let order = self.queue.next_order(turn.now.stamp);
             let mut shown = false;
@@ -140,8 +160,13 @@ impl Account {
                     turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(order) });
                 }
             }
+            let keep = !shown || self.feeds_drain();
+            if first > 0 && self.sessions.len() > 1 {
+                let reissue = if keep { Reissue::Kept } else { Reissue::Since(order) };
+                self.reissued.insert(first, reissue);
+            }
             // A full queue has no one to tell: the sender has long been told that the message is taken care of.
-            if (!shown || self.feeds_drain()) && lasts(&stanza) {
+            if keep && lasts(&stanza) {
                 let mut batch = Batch::default();
                 self.keep_stanza(&stanza, Reach::Account, &mut batch, turn);
                 turn.out.write(batch);

@@ -274,6 +274,10 @@ impl Roster {
             }
             Asked::Subscribed => {
                 let due = before.asked;
+                if !due && !to {
+                    // The user took the request back while the contact agreed to it: the contact's side has to know.
+                    reply = Some(Asked::Unsubscribe);
+                }
                 if due {
                     item.asked = false;
                     item.subscription = Subscription::of(true, from);
@@ -548,8 +552,12 @@ mod tests {
             for ((name, mut roster), (deliver, after)) in states().into_iter().zip(rows) {
                 let received = roster.receives(asked, JULIET, &stanza, ID, &mut Batch::default());
                 assert_eq!((received.deliver, &*state(&roster)), (deliver, after), "{asked:?} in {name}");
-                let known = matches!(name, "from" | "from+out" | "both") && asked == Asked::Subscribe;
-                assert_eq!(received.reply.is_some(), known, "{asked:?} in {name}");
+                let reply = match (asked, name) {
+                    (Asked::Subscribe, "from" | "from+out" | "both") => Some(Asked::Subscribed),
+                    (Asked::Subscribed, "none" | "none+in" | "from") => Some(Asked::Unsubscribe),
+                    (_, _) => None,
+                };
+                assert_eq!(received.reply, reply, "{asked:?} in {name}");
             }
         }
     }

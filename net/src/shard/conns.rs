@@ -100,6 +100,16 @@ pub(super) enum Line {
 }
 
 impl Line {
+    /// Whether no input is taken before an answer has come.
+    fn waits(&self) -> bool {
+        match self {
+            Line::Tcp(stream) => stream.waits_for_host(),
+            Line::WebSocket(line) => line.1.waits_for_host(),
+            Line::Bosh(line) => line.stream.waits_for_host(),
+            Line::Http(_) | Line::AtWork => false,
+        }
+    }
+
     pub fn transport(&self) -> Option<Transport> {
         match self {
             Line::Tcp(_) => Some(Transport::Tcp),
@@ -253,7 +263,7 @@ impl<D: Desk> Shard<D> {
         conn.heard = now.instant;
         conn.pinged = None;
         if conn.pending.is_empty() {
-            let used = self.feed(id, bytes);
+            let used = self.feed_while_taken(id, bytes);
             if used < bytes.len()
                 && let Some(conn) = self.conns.get_mut(id)
             {
@@ -278,13 +288,27 @@ impl<D: Desk> Shard<D> {
             return;
         }
         let pending = mem::take(&mut conn.pending);
-        let used = self.feed(id, &pending);
+        let used = self.feed_while_taken(id, &pending);
         if used < pending.len()
             && let Some(conn) = self.conns.get_mut(id)
         {
             // What was used may have led to more that waits, which cannot be: input comes only through here.
             conn.pending = if used == 0 { pending } else { pending[used..].to_vec() };
         }
+    }
+
+    /// Hands input over until it is used up or has to wait; returns how much was used. A stream stops at each question to its
+    /// host, and some are answered before it has even returned.
+    fn feed_while_taken(&mut self, id: ConnId, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        while used < bytes.len() {
+            let taken = self.feed(id, &bytes[used..]);
+            used += taken;
+            if taken == 0 || self.conns.get_mut(id).is_some_and(|conn| conn.line.waits()) {
+                break;
+            }
+        }
+        used
     }
 
     /// Hands input to whatever the connection speaks; returns how much was used.

@@ -90,8 +90,7 @@ impl World {
              to='{DOMAIN}' version='1.0'>"
         );
         match &mut self.clients[client.0].line {
-            Line::Tcp { framer, .. } => {
-                **framer = Framer::new();
+            Line::Tcp { .. } => {
                 self.send_raw(client, header.as_bytes());
             }
             Line::WebSocket { .. } => {
@@ -129,6 +128,26 @@ impl World {
         };
         self.authenticate(client, &jid, &password)?;
         self.bind(client, resource)
+    }
+
+    /// A client that sends its whole login and more in one go, without waiting for answers, and lets nothing happen yet.
+    pub fn rush(&mut self, user: &str, resource: &str, more: &str) -> Client {
+        let user = self.user(user);
+        let pipe = self.open(Port::Xmpp, true);
+        let line = Line::Tcp { pipe, framer: Box::new(Framer::new()) };
+        let jid = format!("{}/{resource}", user.jid);
+        self.clients.push(State { line, ready: VecDeque::new(), jid, ended: false });
+        let local = user.jid.split_once('@').map_or(&*user.jid, |(local, _)| local);
+        let message = BASE64.encode(format!("\0{local}\0{}", user.password));
+        let header = format!(
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='{DOMAIN}' version='1.0'>"
+        );
+        let bytes = format!(
+            "{header}<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{message}</auth>{header}<iq type='set' \
+             id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>{resource}</resource></bind></iq>{more}"
+        );
+        self.pipes[pipe].to_server.extend_from_slice(bytes.as_bytes());
+        Client(self.clients.len() - 1)
     }
 
     /// SASL PLAIN, and the new stream after it.
@@ -384,16 +403,29 @@ fn declared(element: &str) -> String {
 /// True when the stream has ended.
 fn read_tcp(framer: &mut Framer, bytes: &[u8], ready: &mut VecDeque<String>) -> bool {
     let mut ended = false;
+    let mut rest = bytes;
     let limits = Limits { element_bytes_max: 1 << 24, ..Limits::STANZA };
-    let fed = framer.feed(bytes, &limits, |frame| {
-        match frame {
-            Frame::Element(element) => ready.push_back(String::from_utf8_lossy(element).into_owned()),
-            Frame::End => ended = true,
-            Frame::Header(_) | Frame::Whitespace => {}
+    while !rest.is_empty() {
+        let mut restart = false;
+        let fed = framer.feed(rest, &limits, |frame| {
+            match frame {
+                Frame::Element(element) => {
+                    // RFC 6120 §6.4.6, §5.4.3.3: a new stream follows.
+                    restart = element.starts_with(b"<success") || element.starts_with(b"<proceed");
+                    ready.push_back(String::from_utf8_lossy(element).into_owned());
+                }
+                Frame::End => ended = true,
+                Frame::Header(_) | Frame::Whitespace => {}
+            }
+            if restart { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let used =
+            fed.unwrap_or_else(|error| panic!("the server sent no XML ({error:?}): {}", String::from_utf8_lossy(bytes)));
+        rest = &rest[used..];
+        if restart {
+            *framer = Framer::new();
         }
-        ControlFlow::Continue(())
-    });
-    fed.unwrap_or_else(|error| panic!("the server sent no XML ({error:?}): {}", String::from_utf8_lossy(bytes)));
+    }
     ended
 }
 

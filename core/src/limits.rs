@@ -30,8 +30,12 @@ pub const TOKENS_PER_USER_MAX: usize = 32;
 pub const OFFLINE_STANZAS_MAX: usize = 10_000;
 /// Directed presences one session may have outstanding.
 pub const DIRECTED_MAX: usize = 1_000;
-/// Offline stanzas read and delivered in one step.
+/// Bytes of offline stanzas kept for one account.
+pub const OFFLINE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Offline stanzas read in one step.
 pub const OFFLINE_PAGE_ROWS: usize = 200;
+/// Offline stanzas handed to a connection before it has to take them, in bytes.
+pub const OFFLINE_HANDOVER_BYTES: usize = 256 * 1024;
 /// Users in one dialog.
 pub const OCCUPANTS_MAX: usize = 20_000;
 /// Members of a dialog whose lists are reordered with each message; in larger ones that is worked out when a list is read.

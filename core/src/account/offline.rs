@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::{Effect, Note, SessionId, Turn};
 use crate::error::Condition;
-use crate::limits::{OFFLINE_PAGE_ROWS, OFFLINE_STANZAS_MAX};
+use crate::limits::{OFFLINE_BYTES_MAX, OFFLINE_HANDOVER_BYTES, OFFLINE_PAGE_ROWS, OFFLINE_STANZAS_MAX};
 use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::row::{self, Batch, Key, Range, Reads, Rows, Table, Unreadable};
@@ -31,8 +31,9 @@ const VERSION: u8 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct Kept<'a> {
-    /// How many waited before it, so that the last row tells how long the queue is.
+    /// How many waited before it, and how much, so that the last row tells how long the queue is.
     position: u32,
+    bytes_before: u64,
     at: Timestamp,
     reach: Reach,
     #[serde(borrow)]
@@ -55,6 +56,8 @@ pub struct Queue {
     last: u64,
     /// How many rows there are, or a few more after a restart.
     length: u32,
+    /// How many bytes they hold, or more: what is handed over counts until the queue is empty.
+    bytes: u64,
 }
 
 impl Queue {
@@ -67,7 +70,8 @@ impl Queue {
     pub fn load(rows: &mut Rows) -> Result<Queue, Unreadable> {
         let Some((key, value)) = rows.page().pop() else { return Ok(Queue::default()) };
         let kept: Kept<'_> = row::decode_borrowed(VERSION, &value)?;
-        Ok(Queue { last: order_of(&key)?, length: kept.position + 1 })
+        let bytes = kept.bytes_before + kept.stanza.len() as u64;
+        Ok(Queue { last: order_of(&key)?, length: kept.position + 1, bytes })
     }
 
     /// A number for a message that comes now.
@@ -75,6 +79,10 @@ impl Queue {
         // The clock may be set back; the order never is.
         self.last = (self.last + 1).max(now.millis() << 12);
         self.last
+    }
+
+    fn has_room(&self, stanza: &[u8]) -> bool {
+        (self.length as usize) < OFFLINE_STANZAS_MAX && self.bytes + stanza.len() as u64 <= OFFLINE_BYTES_MAX
     }
 
     fn shrink(&mut self, rows: usize) {
@@ -106,7 +114,7 @@ pub(super) struct Drain {
 impl Account {
     /// Keeps a message until the user comes.
     pub(super) fn keep(&mut self, parcel: &Parcel, reach: Reach, turn: &mut Turn<'_>) {
-        if self.queue.length as usize >= OFFLINE_STANZAS_MAX {
+        if !self.queue.has_room(&parcel.stanza) {
             // XEP-0160 §3: the sender hears of a full queue.
             if !matches!(parcel.kind, Kind::Message { kind: MessageKind::Error, .. }) {
                 self.return_to_sender(parcel, Condition::ServiceUnavailable, turn);
@@ -122,9 +130,10 @@ impl Account {
     pub(super) fn keep_stanza(&mut self, stanza: &[u8], reach: Reach, batch: &mut Batch, turn: &Turn<'_>) {
         let at = turn.now.stamp;
         let order = self.queue.next_order(at);
-        let position = self.queue.length;
+        let kept = Kept { position: self.queue.length, bytes_before: self.queue.bytes, at, reach, stanza };
         self.queue.length += 1;
-        batch.put(&OFFLINE, key(self.id, order), row::encode(VERSION, &Kept { position, at, reach, stanza }));
+        self.queue.bytes += stanza.len() as u64;
+        batch.put(&OFFLINE, key(self.id, order), row::encode(VERSION, &kept));
     }
 
     /// Should the message of this order come back, it need not be kept again.
@@ -230,6 +239,7 @@ impl Account {
         let Some(mut drain) = self.draining.take_if(|drain| drain.session == session) else { return Ok(()) };
         let page = if self.has_more(&drain) { rows.page() } else { Vec::new() };
         let empty = page.is_empty();
+        let mut given = 0;
         self.forget(&drain.handed, turn);
         drain.handed.clear();
         for (key, value) in page {
@@ -239,7 +249,12 @@ impl Account {
             let had = order > drain.had.0 && order <= drain.had.1 && kept.reach == Reach::Account;
             if !had {
                 let stanza = delayed(&kept, &turn.site.domain);
+                given += stanza.len();
                 turn.out.entrust(session, Entrusted { stanza, backing: Backing::Row(order) });
+            }
+            if given >= OFFLINE_HANDOVER_BYTES {
+                // The rest of the page is read again once this is taken: an outbox has a limit, and a queue has a higher one.
+                break;
             }
         }
         if !empty {
@@ -248,7 +263,7 @@ impl Account {
         } else if drain.stopping {
             self.pass_on_drain(turn);
         } else {
-            self.queue.length = 0;
+            (self.queue.length, self.queue.bytes) = (0, 0);
             let order = self.queue.last;
             if let Some(session) = self.session_mut(session) {
                 session.live_since = Some(order);

@@ -329,7 +329,11 @@ pub fn decode_borrowed<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8]) -> 
     if found != version {
         return Err(Unreadable::Version(found, version));
     }
-    postcard::from_bytes(value).map_err(|_| Unreadable::Malformed)
+    match postcard::take_from_bytes(value) {
+        Ok((decoded, [])) => Ok(decoded),
+        // More than the format has is as wrong as less.
+        Ok(_) | Err(_) => Err(Unreadable::Malformed),
+    }
 }
 
 #[cfg(test)]
@@ -370,5 +374,7 @@ mod tests {
         assert_eq!(decode::<(String, u32)>(4, &row), Err(Unreadable::Version(3, 4)));
         assert_eq!(decode::<(String, u32)>(3, &[]), Err(Unreadable::Empty));
         assert_eq!(decode::<(String, u32)>(3, &[3, 200]), Err(Unreadable::Malformed));
+        let longer = [&row[..], &[0]].concat();
+        assert_eq!(decode::<(String, u32)>(3, &longer), Err(Unreadable::Malformed));
     }
 }

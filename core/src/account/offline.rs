@@ -70,14 +70,14 @@ impl Queue {
     pub fn load(rows: &mut Rows) -> Result<Queue, Unreadable> {
         let Some((key, value)) = rows.page().pop() else { return Ok(Queue::default()) };
         let kept: Kept<'_> = row::decode_borrowed(VERSION, &value)?;
-        let bytes = kept.bytes_before + kept.stanza.len() as u64;
-        Ok(Queue { last: order_of(&key)?, length: kept.position + 1, bytes })
+        let bytes = kept.bytes_before.saturating_add(kept.stanza.len() as u64);
+        Ok(Queue { last: order_of(&key)?, length: kept.position.saturating_add(1), bytes })
     }
 
     /// A number for a message that comes now.
     pub(super) fn next_order(&mut self, now: Timestamp) -> u64 {
         // The clock may be set back; the order never is.
-        self.last = (self.last + 1).max(now.millis() << 12);
+        self.last = self.last.saturating_add(1).max(now.millis() << 12);
         self.last
     }
 
@@ -222,7 +222,7 @@ impl Account {
     pub(super) fn plan_drain(&self, session: SessionId) -> Reads {
         match &self.draining {
             Some(drain) if drain.session == session && self.has_more(drain) => {
-                let start = drain.handed.last().map_or(0, |last| last + 1);
+                let start = drain.handed.last().map_or(0, |last| last.saturating_add(1));
                 let range = Range { start: key(self.id, start), end: all(self.id).end };
                 Reads::scan(&OFFLINE, range, OFFLINE_PAGE_ROWS)
             }

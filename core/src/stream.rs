@@ -356,8 +356,7 @@ impl Stream {
         self.state = match mem::replace(&mut self.state, State::Closed) {
             State::Header(ExpectHeader { security }) => {
                 let state = ExpectLogin { security };
-                let more = call.host.terms.features.before_login(&state, &call);
-                features::write(features::BEFORE_LOGIN, &state, more, &mut call);
+                features::write_before_login(&state, &mut call);
                 State::Login(state)
             }
             State::Restart(ExpectRestart { who }) => {
@@ -471,6 +470,9 @@ impl Stream {
 /// An element between login's beginning and a bound resource.
 fn negotiate(state: State, element: Element<'_>, call: &mut Call<'_, '_>) -> Turned {
     match state {
+        State::Login(state) if call.transport == Transport::Bosh && websocket::is_open(element) => {
+            early::reopen(element, &state, call).map(|()| Next::To(State::Login(state)))
+        }
         State::Login(state) => match features::row_for(features::BEFORE_LOGIN, element) {
             Some(row) => (row.negotiate)(state, element, call),
             None => early::refuse(element, Before::Login, call).map(|()| Next::To(State::Login(state))),

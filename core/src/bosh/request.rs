@@ -1,10 +1,9 @@
 //! One HTTP request of BOSH: the `<body/>`, read once and free of its bytes. XEP-0124 §6, XEP-0206.
 
-use crate::error::StreamError;
 use crate::limits::Limits;
 use crate::ns;
 use crate::xml::framer::only_element;
-use crate::xml::{self, Element, Nodes, Writer, splice};
+use crate::xml::{self, Element, Nodes, Writer, XmlError, splice};
 
 use super::Terminal;
 
@@ -68,9 +67,9 @@ impl Request {
             attributes_max: limits.attributes_max,
             ..xml::Limits::STANZA
         };
-        let bytes = only_element(body, &limits).map_err(|error| Terminal::Stream(StreamError::from(error)))?;
+        let bytes = only_element(body, &limits).map_err(unreadable)?;
         let context = xml::Context::ALONE;
-        let body = nodes.parse(bytes, &context, &limits).map_err(|error| Terminal::Stream(StreamError::from(error)))?;
+        let body = nodes.parse(bytes, &context, &limits).map_err(unreadable)?;
         if !body.is("body", ns::BOSH) {
             return Err(Terminal::BadRequest);
         }
@@ -112,6 +111,36 @@ impl Opening {
         xml.attr_opt("xml:lang", self.lang.as_deref());
         drop(xml);
         out.into()
+    }
+}
+
+/// XEP-0124 §17.2: `remote-stream-error` is for what the stream says, and this never got to one.
+fn unreadable(error: XmlError) -> Terminal {
+    match error {
+        XmlError::TooBig
+        | XmlError::TooDeep
+        | XmlError::TooManyAttributes
+        | XmlError::AttributeTooLong
+        | XmlError::NameTooLong
+        | XmlError::TooManyPrefixes => Terminal::PolicyViolation,
+        XmlError::Syntax
+        | XmlError::Truncated
+        | XmlError::MismatchedTag
+        | XmlError::TextOutsideElement
+        | XmlError::ContentAfterEnd
+        | XmlError::DuplicateAttribute
+        | XmlError::CdataEndInText
+        | XmlError::ForbiddenCharacter
+        | XmlError::MalformedReference
+        | XmlError::UndeclaredPrefix
+        | XmlError::ReservedNamespace
+        | XmlError::BadDeclaration
+        | XmlError::Encoding
+        | XmlError::NotUtf8
+        | XmlError::Dtd
+        | XmlError::Comment
+        | XmlError::ProcessingInstruction
+        | XmlError::Entity => Terminal::BadRequest,
     }
 }
 

@@ -1,14 +1,12 @@
 //! What goes back over HTTP: `<body/>`, always with status 200. XEP-0124 §7.2 and §17.
 
-use crate::error::StreamError;
 use crate::ns;
-use crate::stream::{Transport, frame_element};
 use crate::xml::Writer;
 
 /// Why a session ends, or never begins. XEP-0124 §17.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terminal {
-    /// Not a BOSH body, or attributes that say nothing.
+    /// Not a BOSH body, XML that cannot be read, or attributes that say nothing.
     BadRequest,
     /// The domain is not served here.
     HostUnknown,
@@ -18,8 +16,6 @@ pub enum Terminal {
     ItemNotFound,
     /// Too many requests, too often, or too much.
     PolicyViolation,
-    /// The XML cannot be read: the stream error says why.
-    Stream(StreamError),
     /// The server is shutting down.
     SystemShutdown,
 }
@@ -33,24 +29,14 @@ impl Terminal {
             Terminal::ImproperAddressing => "improper-addressing",
             Terminal::ItemNotFound => "item-not-found",
             Terminal::PolicyViolation => "policy-violation",
-            Terminal::Stream(_) => "remote-stream-error",
             Terminal::SystemShutdown => "system-shutdown",
         }
     }
 
     /// The whole answer.
     pub fn body(self) -> Vec<u8> {
-        let mut error = Vec::new();
-        if let Terminal::Stream(cause) = self {
-            let mut element = Vec::new();
-            cause.write(&mut element);
-            frame_element(Transport::Bosh, &element, &mut error);
-        }
         body(|xml| {
             xml.attr("type", "terminate").attr("condition", self.as_str());
-            if !error.is_empty() {
-                xml.raw_bytes(&error);
-            }
         })
     }
 }

@@ -118,11 +118,13 @@ fn sessions_are_refused_for_what_is_wrong_with_their_first_request() {
         (FIRST.replace("<body", "<html"), "bad-request"),
         (FIRST.replace("protocol/httpbind", "protocol/other"), "bad-request"),
         (FIRST.replace("hold=", "type='terminate' hold="), "bad-request"),
-        (FIRST.replace("/>", ">"), "remote-stream-error"),
+        (FIRST.replace("/>", ">"), "bad-request"),
         // H04: two bodies in one request
-        (format!("{FIRST}{FIRST}"), "remote-stream-error"),
-        ("<!DOCTYPE a>".to_owned(), "remote-stream-error"),
-        (String::new(), "remote-stream-error"),
+        (format!("{FIRST}{FIRST}"), "bad-request"),
+        ("<!DOCTYPE a>".to_owned(), "bad-request"),
+        (String::new(), "bad-request"),
+        (FIRST.replace("/>", "><a xmlns='u'><b></a></body>"), "bad-request"),
+        (FIRST.replace("/>", &format!(">{}{}</body>", "<a>".repeat(100), "</a>".repeat(100))), "policy-violation"),
     ] {
         let cause = begin(&first).err().unwrap_or_else(|| panic!("{first}"));
         assert_eq!(cause.as_str(), condition, "{first}");

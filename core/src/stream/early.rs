@@ -7,7 +7,8 @@ use crate::error::{Condition, Misbehaviour, StanzaError, may_be_refused};
 use crate::ns;
 use crate::xml::Element;
 
-use super::Call;
+use super::state::ExpectLogin;
+use super::{Call, features, header};
 
 /// What is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,15 @@ pub(super) fn refuse_iq(iq: Element<'_>, error: &StanzaError<'_>, call: &mut Cal
         let from = asked.as_deref().filter(|to| !to.is_empty()).unwrap_or(domain);
         call.host.out.element(call.transport, |out| error.write_reply(iq, Some(from), None, out));
     }
+    Ok(())
+}
+
+/// A restart before login, over BOSH: XEP-0206 §5 has it after login only, but what the official SDK for Node stands on restarts
+/// as soon as it has a session.
+pub(super) fn reopen(open: Element<'_>, state: &ExpectLogin, call: &mut Call<'_, '_>) -> Result<(), Misbehaviour> {
+    count(call)?;
+    header::check(open, call.transport, call.host.terms.domain)?;
+    features::write_before_login(state, call);
     Ok(())
 }
 

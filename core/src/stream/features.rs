@@ -134,6 +134,12 @@ pub(super) fn row_for<S>(rows: &'static [Row<S>], element: Element<'_>) -> Optio
     rows.iter().find(|row| row.by_iq == by_iq && row.ns == subject.ns() && row.elements.contains(&subject.name()))
 }
 
+/// Appends `<stream:features/>` as a client sees it that is not logged in.
+pub(super) fn write_before_login(state: &ExpectLogin, call: &mut Call<'_, '_>) {
+    let more = call.host.terms.features.before_login(state, call);
+    write(BEFORE_LOGIN, state, more, call);
+}
+
 /// Appends `<stream:features/>`: what is offered of `rows`, and `more`.
 pub(super) fn write<S>(rows: &[Row<S>], state: &S, more: &[u8], call: &mut Call<'_, '_>) {
     let mut out = Vec::new();

@@ -775,6 +775,29 @@ fn a_websocket_login_is_one_element_a_message() {
 }
 
 #[test]
+fn a_bosh_session_may_restart_before_login_a_few_times() {
+    let mut pair = Pair::new(Transport::Bosh, Security::Tls(Box::new(ChannelBindings::NONE)));
+    let features = pair.messages(OPEN).pop();
+    assert_eq!(pair.messages(OPEN), [features.unwrap()], "the same features, and no second opening");
+    assert_eq!(pair.messages(&plain_auth(TOKEN)), ["<success xmlns=\"urn:ietf:params:xml:ns:xmpp-sasl\"/>"]);
+    for (message, condition) in
+        [(OPEN.to_owned(), "policy-violation"), (OPEN.replace("localhost", "other.example"), "host-unknown")]
+    {
+        let mut pair = Pair::new(Transport::Bosh, Security::Tls(Box::new(ChannelBindings::NONE)));
+        pair.messages(OPEN);
+        let mut said = Vec::new();
+        while !pair.is_closed() {
+            said = pair.messages(&message);
+        }
+        assert!(said[0].contains(condition), "{said:?}");
+    }
+    let mut pair = Pair::websocket();
+    pair.messages(OPEN);
+    pair.messages(OPEN);
+    assert!(pair.is_closed(), "RFC 7395 knows no such thing");
+}
+
+#[test]
 fn websocket_messages_that_are_not_one_element_end_the_stream() {
     let cases: &[(&str, &str, &str)] = &[
         ("", HEADER, "not-well-formed"),

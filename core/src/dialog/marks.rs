@@ -158,12 +158,13 @@ impl Dialog {
                         continue;
                     }
                     batch.put(&HIDDEN, mark_key(dialog.app, dialog.id, place.order, by), Vec::new());
-                    if place.sender != by {
+                    reader.hidden += 1;
+                    if counted && place.sender != by {
                         reader.fixed += 1;
                         reader.seen += u64::from(!reader.has_read(place.order, receipt.as_ref()));
                     }
                 }
-                if counted && !batch.is_empty() {
+                if !batch.is_empty() {
                     reader.put(&mut batch, dialog.app, dialog.id, by);
                 }
                 dialog.commit(batch, turn);
@@ -234,6 +235,10 @@ impl Dialog {
             let before = Reader::decode(&value)?;
             let mut reader = before;
             for (order, receipts, hidden) in &marks {
+                reader.hidden -= u64::from(hidden.contains(&user));
+                if !self.counts_unread() {
+                    continue;
+                }
                 let fixed = user == by || hidden.contains(&user);
                 let seen = fixed || before.has_read(*order, receipts.get(&user));
                 reader.fixed -= u64::from(fixed);

@@ -30,7 +30,9 @@ use crate::time::Timestamp;
 
 mod command;
 mod message;
+pub mod page;
 mod receipt;
+pub mod shelf;
 pub mod view;
 
 pub use command::{Answer, Answered, Change, Command, Delivery, Draft, Marks, Refusal, Which};

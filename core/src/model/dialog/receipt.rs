@@ -46,6 +46,8 @@ pub struct Reader {
     pub seen: u64,
     /// Those of them that are so whatever he says of reading: his own and those he does not see.
     pub fixed: u64,
+    /// Messages that are there and that he does not see.
+    pub hidden: u64,
     /// Of every message up to this order the line says whether it was read.
     pub line_to: u64,
     /// What it says.

@@ -1,0 +1,333 @@
+//! A page of a dialog's history as one user sees it.
+//!
+//! A [`Pager`] says which rows it needs next ([`Pager::next`]) and takes them ([`Pager::take`]) until it is done. Without a
+//! filter it reads as many messages as are skipped and shown, wherever in the history they are; with one it looks through the
+//! history piece by piece, through [`MESSAGES_LOOKED_AT_MAX`] messages at most.
+
+use std::collections::BTreeMap;
+
+use super::{
+    DATE_SENT_SECS_MAX, DialogKind, DialogRow, HIDDEN, Head, MESSAGES, MessageRow, READERS, RECEIPTS, Reader, Receipt,
+    first_order, key, mark_key, mark_of, order_of, orders, reader_of,
+};
+use crate::jid::user::{AppId, DialogId, UserId};
+use crate::limits::OCCUPANTS_MAX;
+use crate::row::{Range, Reads, Rows, Unreadable};
+use crate::time::Timestamp;
+
+/// Messages that one search looks at.
+pub const MESSAGES_LOOKED_AT_MAX: usize = 200_000;
+/// Messages read in one step.
+const CHUNK_ROWS: usize = 500;
+/// Marks read for one step; beyond them readers are not listed.
+const RECEIPTS_MAX: usize = 200_000;
+
+/// A message as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// The message.
+    pub row: MessageRow,
+    /// Where it is.
+    pub order: u64,
+    /// Ascending; the sender among them. None in a public dialog.
+    pub read_ids: Vec<UserId>,
+    /// Ascending; the sender among them. None in a public dialog.
+    pub delivered_ids: Vec<UserId>,
+    /// When it or one of its marks last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Shown {
+    /// A message that nobody but its sender has marked, as it is right after it was saved.
+    pub fn unmarked(row: MessageRow, kind: DialogKind) -> Shown {
+        let ids = if kind == DialogKind::Public { Vec::new() } else { vec![row.sender] };
+        Shown { order: 0, read_ids: ids.clone(), delivered_ids: ids, updated_at: row.updated_at, row }
+    }
+
+    /// The deprecated flag: in a private dialog, whether the other one has read it.
+    pub fn is_read(&self) -> bool {
+        self.row.recipient.is_some_and(|recipient| self.read_ids.contains(&recipient))
+    }
+
+    /// Whether the user has read it, or sent it.
+    pub fn is_read_by(&self, user: UserId) -> bool {
+        self.row.sender == user || self.read_ids.binary_search(&user).is_ok()
+    }
+}
+
+/// What to show.
+pub struct Wanted {
+    /// Who looks; what he has deleted for himself is not there.
+    pub viewer: UserId,
+    /// Only messages sent at these Unix seconds or later, when the filter says so: spares reading the others.
+    pub from: Option<u64>,
+    /// Only messages sent at these Unix seconds or earlier.
+    pub to: Option<u64>,
+    /// From the newest backwards.
+    pub newest_first: bool,
+    /// How many to pass over.
+    pub skip: usize,
+    /// How many to show.
+    pub limit: usize,
+    /// Only count them all.
+    pub count: bool,
+    /// Which; without a filter all. A range of time above is a hint, the filter still has to say so.
+    pub keep: Option<Box<dyn Fn(&Shown) -> bool>>,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// The messages, in the order asked for by `date_sent`, and of those by arrival.
+    pub items: Vec<Shown>,
+    /// How many there are in all, when that was asked for.
+    pub count: u64,
+}
+
+enum Step {
+    Readers,
+    Messages,
+    Marks(Vec<(u64, MessageRow)>),
+    PageMarks,
+    Done,
+}
+
+/// A search in the history of one dialog.
+pub struct Pager {
+    app: AppId,
+    id: DialogId,
+    kind: DialogKind,
+    wanted: Wanted,
+    /// What is left of the history to look at.
+    range: Range,
+    looked_at: usize,
+    passed_over: usize,
+    readers: BTreeMap<UserId, Reader>,
+    page: Page,
+    step: Step,
+}
+
+impl Pager {
+    /// A search in a dialog that `record` and `head` are of. Whether the viewer may look is not asked here.
+    pub fn new(app: AppId, id: DialogId, record: &DialogRow, head: &Head, wanted: Wanted) -> Pager {
+        let mut range = key(app, id).all_below();
+        if let Some(from) = wanted.from {
+            range.start = super::order_key(app, id, first_order(from.saturating_sub(2 * DATE_SENT_SECS_MAX)));
+        }
+        if let Some(to) = wanted.to {
+            range.end = super::order_key(app, id, first_order(to.saturating_add(2 * DATE_SENT_SECS_MAX + 1)));
+        }
+        let mut pager = Pager {
+            app,
+            id,
+            kind: record.kind,
+            wanted,
+            range,
+            looked_at: 0,
+            passed_over: 0,
+            readers: BTreeMap::new(),
+            page: Page::default(),
+            step: Step::Readers,
+        };
+        if pager.wanted.count && pager.wanted.keep.is_none() {
+            pager.page.count = head.count;
+        } else if head.count == 0 || (pager.wanted.limit == 0 && !pager.wanted.count) {
+            pager.step = Step::Done;
+        }
+        pager
+    }
+
+    /// What to read next; none when the search is over.
+    pub fn next(&self) -> Option<Reads> {
+        Some(match &self.step {
+            Step::Readers if self.lists_readers() => {
+                Reads::scan(&READERS, key(self.app, self.id).all_below(), 2 * OCCUPANTS_MAX)
+            }
+            Step::Readers => Reader::reads(self.app, self.id, self.wanted.viewer),
+            Step::Messages => {
+                let limit = self.chunk();
+                if self.wanted.newest_first {
+                    Reads::none().and_scan_back(&MESSAGES, self.range.clone(), limit)
+                } else {
+                    Reads::scan(&MESSAGES, self.range.clone(), limit)
+                }
+            }
+            Step::Marks(rows) => {
+                let hidden = rows.iter().fold(Reads::none(), |reads, (order, _)| {
+                    reads.and_get(&HIDDEN, mark_key(self.app, self.id, *order, self.wanted.viewer))
+                });
+                match self.wanted.keep {
+                    Some(_) => hidden.and(self.receipt_reads(rows.iter().map(|(order, _)| *order))),
+                    None => hidden,
+                }
+            }
+            Step::PageMarks => self.receipt_reads(self.page.items.iter().map(|shown| shown.order)),
+            Step::Done => return None,
+        })
+    }
+
+    fn chunk(&self) -> usize {
+        match self.wanted.keep {
+            Some(_) => CHUNK_ROWS,
+            None => {
+                (self.wanted.skip - self.passed_over + self.wanted.limit - self.page.items.len()).clamp(1, CHUNK_ROWS)
+            }
+        }
+    }
+
+    fn lists_readers(&self) -> bool {
+        self.kind != DialogKind::Public && !(self.wanted.count && self.wanted.keep.is_none())
+    }
+
+    fn receipt_reads(&self, all: impl Iterator<Item = u64> + Clone) -> Reads {
+        let (first, last) = (all.clone().min().unwrap_or(0), all.max().unwrap_or(0));
+        Reads::scan(&RECEIPTS, orders(self.app, self.id, first, last), RECEIPTS_MAX)
+    }
+
+    /// Takes what [`Pager::next`] asked for.
+    pub fn take(&mut self, mut rows: Rows) -> Result<(), Unreadable> {
+        match std::mem::replace(&mut self.step, Step::Done) {
+            Step::Readers => {
+                if self.lists_readers() {
+                    for (key, value) in rows.page() {
+                        self.readers.insert(reader_of(&key)?, Reader::decode(&value)?);
+                    }
+                    self.step = Step::Messages;
+                } else {
+                    let reader = Reader::found(&mut rows)?;
+                    if self.wanted.count && self.wanted.keep.is_none() {
+                        self.page.count -= reader.hidden.min(self.page.count);
+                    } else {
+                        self.step = Step::Messages;
+                    }
+                }
+            }
+            Step::Messages => self.take_messages(&mut rows)?,
+            Step::Marks(messages) => self.take_marks(messages, &mut rows)?,
+            Step::PageMarks => {
+                let receipts = receipts(&mut rows)?;
+                let items = std::mem::take(&mut self.page.items);
+                self.page.items =
+                    items.into_iter().map(|shown| self.shown(shown.order, shown.row, &receipts)).collect();
+                self.sort();
+            }
+            Step::Done => {}
+        }
+        Ok(())
+    }
+
+    fn take_messages(&mut self, rows: &mut Rows) -> Result<(), Unreadable> {
+        let mut messages = Vec::new();
+        for (key, value) in rows.page() {
+            let order = order_of(&key)?;
+            messages.push((order, MessageRow::decode(&value)?));
+            if self.wanted.newest_first {
+                self.range.end = key;
+            } else {
+                self.range.start = key.u8(0);
+            }
+        }
+        self.looked_at += messages.len();
+        if messages.is_empty() {
+            self.finish();
+        } else {
+            self.step = Step::Marks(messages);
+        }
+        Ok(())
+    }
+
+    fn take_marks(&mut self, messages: Vec<(u64, MessageRow)>, rows: &mut Rows) -> Result<(), Unreadable> {
+        let hidden: Vec<bool> = messages.iter().map(|_| rows.row().is_some()).collect();
+        let receipts = if self.wanted.keep.is_some() { receipts(rows)? } else { Receipts::new() };
+        for ((order, row), hidden) in messages.into_iter().zip(hidden) {
+            if hidden || self.is_full() {
+                continue;
+            }
+            let shown = match &self.wanted.keep {
+                Some(keep) => {
+                    let shown = self.shown(order, row, &receipts);
+                    if !keep(&shown) {
+                        continue;
+                    }
+                    shown
+                }
+                None => {
+                    Shown { order, read_ids: Vec::new(), delivered_ids: Vec::new(), updated_at: row.updated_at, row }
+                }
+            };
+            if self.wanted.count {
+                self.page.count += 1;
+            } else if self.passed_over < self.wanted.skip {
+                self.passed_over += 1;
+            } else {
+                self.page.items.push(shown);
+            }
+        }
+        let sparing = self.wanted.keep.is_some() && self.looked_at >= MESSAGES_LOOKED_AT_MAX;
+        if self.is_full() || sparing {
+            self.finish();
+        } else {
+            self.step = Step::Messages;
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        !self.wanted.count && self.page.items.len() >= self.wanted.limit
+    }
+
+    fn finish(&mut self) {
+        self.step = Step::Done;
+        if self.wanted.keep.is_none() && !self.page.items.is_empty() && self.kind != DialogKind::Public {
+            self.step = Step::PageMarks;
+        } else {
+            self.sort();
+        }
+    }
+
+    /// Orders grow with arrival; what senders say of the time can differ from that by a few seconds.
+    fn sort(&mut self) {
+        self.page.items.sort_by_key(|shown| (shown.row.date_sent, shown.order));
+        if self.wanted.newest_first {
+            self.page.items.reverse();
+        }
+    }
+
+    fn shown(&self, order: u64, row: MessageRow, receipts: &Receipts) -> Shown {
+        let mut shown =
+            Shown { order, read_ids: Vec::new(), delivered_ids: Vec::new(), updated_at: row.updated_at, row };
+        if self.kind == DialogKind::Public {
+            return shown;
+        }
+        let sender = shown.row.sender;
+        shown.read_ids.push(sender);
+        shown.delivered_ids.push(sender);
+        for (&user, reader) in self.readers.iter().filter(|(user, _)| **user != sender) {
+            let receipt = receipts.get(&(order, user));
+            if reader.has_got(order, receipt) {
+                shown.delivered_ids.push(user);
+                let at = receipt.map_or(Timestamp::default(), |receipt| receipt.at);
+                let line =
+                    if order <= reader.line_to.max(reader.delivered_to) { reader.at } else { Timestamp::default() };
+                shown.updated_at = shown.updated_at.max(at).max(line);
+            }
+            if reader.has_read(order, receipt) {
+                shown.read_ids.push(user);
+            }
+        }
+        shown.read_ids.sort_unstable();
+        shown.delivered_ids.sort_unstable();
+        shown
+    }
+
+    /// What was found.
+    pub fn into_page(self) -> Page {
+        self.page
+    }
+}
+
+type Receipts = BTreeMap<(u64, UserId), Receipt>;
+
+fn receipts(rows: &mut Rows) -> Result<Receipts, Unreadable> {
+    rows.page().iter().map(|(key, value)| Ok((mark_of(key)?, Receipt::decode(value)?))).collect()
+}

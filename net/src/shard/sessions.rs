@@ -1,7 +1,6 @@
 //! Streams and their sessions: what a stream asks for, what its stanzas do, and how both end.
 
 use std::mem;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -455,5 +454,3 @@ const OWNED: proto::xml::Limits = proto::xml::Limits {
     prefixes_max: 1 << 12,
 };
 
-/// The time one tick may be late without any harm to deadlines.
-pub const TICK_EVERY: Duration = Duration::from_secs(1);

@@ -350,7 +350,8 @@ impl Account {
                 record::Answer::Done
             }
             Command::Account(record::Command::Inbox(command)) => {
-                inbox::apply(self.id, command, true, turn);
+                // Nobody is held up by a list: only one who asked for it waits.
+                inbox::apply(self.id, command, reply.is_some(), turn);
                 record::Answer::Done
             }
             Command::Directory(_) | Command::Dialog(_) => {

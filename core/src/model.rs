@@ -31,6 +31,7 @@ pub static TABLES: &[&Table] = &[
     &directory::RESETS,
     &directory::SESSIONS,
     &directory::NONCES,
+    &directory::PUBLIC_DIALOGS,
     &jobs::JOBS,
     &dialog::DIALOGS,
     &dialog::HEADS,

@@ -1,9 +1,13 @@
-//! The plays of `plays/`, each over every transport; see `src/play.rs` for how they are written.
+//! The plays of `plays/`, each over every transport (see `src/play.rs` for how they are written), and what needs numbers rather than
+//! words.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use proto::account::offline::OFFLINE;
+use proto::limits::{OFFLINE_STANZAS_MAX, RESOURCES_MAX};
 use rookery_tests::play::perform;
-use rookery_tests::world::{Transport, World};
+use rookery_tests::world::{Client, Transport, World};
 
 fn perform_all(transport: Transport) {
     let only = std::env::var("PLAY").unwrap_or_default();
@@ -44,4 +48,86 @@ fn over_websocket() {
 #[test]
 fn over_bosh() {
     perform_all(Transport::Bosh);
+}
+
+#[test]
+fn a_client_without_a_wish_gets_a_resource() {
+    let mut world = World::new(2);
+    let [one, two] = [(); 2].map(|()| world.login("romeo", None));
+    let resource = |jid: &str| jid.split_once('/').expect("a full address").1.to_owned();
+    let (one, two) = (resource(world.jid(one)), resource(world.jid(two)));
+    assert!(one.len() >= 16 && one != two, "{one} and {two} cannot be guessed");
+}
+
+#[test]
+fn an_account_has_so_many_resources_and_no_more() {
+    let mut world = World::new(2);
+    let clients: Vec<Client> =
+        (0..RESOURCES_MAX).map(|number| world.login("romeo", Some(&number.to_string()))).collect();
+    let late = world.connect(Transport::Tls);
+    let refused = world.log_in(late, "romeo", Some("late")).expect_err("there is no room");
+    assert!(refused.0.contains("<resource-constraint"), "{refused:?}");
+    // Room is made, and the same stream tries again.
+    world.disconnect(clients[0]);
+    assert_eq!(world.bind(late, Some("late")), Ok(()));
+}
+
+#[test]
+fn a_wrong_password_is_no_password() {
+    let mut world = World::new(2);
+    let romeo = world.user("romeo");
+    for (jid, password) in [(&*romeo.jid, "wrong"), (&*romeo.jid, "password-juliet"), ("999-1@localhost", "password-romeo")] {
+        let client = world.connect(Transport::Tls);
+        let refused = world.authenticate(client, jid, password).expect_err("nobody gets in like this");
+        assert!(refused.0.contains("<not-authorized/>"), "{jid}: {refused:?}");
+    }
+}
+
+#[test]
+fn the_token_of_a_session_is_a_password_while_the_session_lives() {
+    let mut world = World::new(2);
+    let romeo = world.user("romeo");
+    let token = world.user_session("romeo");
+    let client = world.connect(Transport::WebSocket);
+    assert_eq!(world.authenticate(client, &romeo.jid, &token), Ok(()));
+    assert_eq!(world.call("DELETE", "/session.json", &token, "").code, 200);
+    let client = world.connect(Transport::WebSocket);
+    assert!(world.authenticate(client, &romeo.jid, &token).is_err());
+}
+
+#[test]
+fn a_full_queue_refuses_and_keeps_what_it_has() {
+    let mut world = World::new(2);
+    let juliet = world.user("juliet").jid;
+    let romeo = world.login("romeo", Some("a"));
+    let message = |number: usize| format!("<message to='{juliet}' type='chat' id='{number}'><body>x</body></message>");
+    for first in (0..OFFLINE_STANZAS_MAX).step_by(500) {
+        let page: String = (first..first + 500).map(message).collect();
+        world.send(romeo, &page);
+    }
+    assert_eq!(world.received(romeo), Vec::<String>::new());
+    world.send(romeo, &message(OFFLINE_STANZAS_MAX));
+    let refused = world.received(romeo);
+    assert!(refused.len() == 1 && refused[0].contains("<service-unavailable"), "{refused:?}");
+    let client = world.login("juliet", Some("a"));
+    world.send(client, "<presence/>");
+    let received = world.received(client);
+    let messages = received.iter().filter(|element| element.starts_with("<message"));
+    assert!(messages.clone().enumerate().all(|(at, message)| message.contains(&format!(" id='{at}'"))), "out of order");
+    assert_eq!(messages.count(), OFFLINE_STANZAS_MAX);
+    assert!(world.table(&OFFLINE).is_empty(), "what was taken is gone");
+}
+
+#[test]
+fn accounts_that_nobody_uses_leave_memory() {
+    let mut world = World::new(1);
+    let juliet = world.user("juliet").jid;
+    let romeo = world.login("romeo", Some("a"));
+    world.send(romeo, &format!("<message to='{juliet}' type='chat'><body>x</body></message>"));
+    assert!(world.owners() > 1);
+    world.pass(Duration::from_secs(90));
+    assert_eq!(world.owners(), 1, "only the one who is connected");
+    world.disconnect(romeo);
+    world.pass(Duration::from_secs(90));
+    assert_eq!(world.owners(), 0);
 }

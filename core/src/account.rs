@@ -34,6 +34,8 @@ mod presence;
 pub mod roster;
 pub mod seen;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod visiting;
 
 use acks::Acks;
@@ -75,6 +77,8 @@ pub struct Session {
     presence: Option<Presence>,
     /// Set while every message for the account comes here at once: the order of the last one before.
     live_since: Option<u64>,
+    /// When it was live before: above the first order and up to the second.
+    live_before: Vec<(u64, u64)>,
     /// Has asked for the roster and so gets pushes. RFC 6121 §2.1.6.
     interested: bool,
     /// To whom presence was sent directly, to be told of the end too. RFC 6121 §4.6.
@@ -102,6 +106,23 @@ impl Session {
     /// Whether it has sent presence and not taken it back.
     pub fn is_available(&self) -> bool {
         self.presence.is_some()
+    }
+
+    /// Whether it was live when the message of this order came, and so was given it.
+    fn was_given(&self, order: u64) -> bool {
+        self.live_since.is_some_and(|since| since < order)
+            || self.live_before.iter().any(|&(since, until)| since < order && order <= until)
+    }
+
+    /// Is live no more; `last` is the order of the newest message.
+    fn stop_live(&mut self, last: u64) {
+        let Some(since) = self.live_since.take() else { return };
+        if since < last {
+            if self.live_before.len() >= LIVE_SPELLS_MAX {
+                self.live_before.remove(0);
+            }
+            self.live_before.push((since, last));
+        }
     }
 
     /// Available with a priority that wants messages. RFC 6121 §8.5.2.
@@ -235,6 +256,7 @@ impl Account {
             jid: Arc::clone(&jid),
             presence: None,
             live_since: None,
+            live_before: Vec::new(),
             interested: false,
             directed: Vec::new(),
             acks: None,
@@ -395,6 +417,9 @@ impl Account {
         self.last_job
     }
 }
+
+/// How many times that a session was live are remembered; of older ones a message may be shown to it twice.
+const LIVE_SPELLS_MAX: usize = 16;
 
 /// What becomes of a note for an account that nobody uses: what only concerns those who are there ends here, without loading
 /// anything. Returns the note when the account has to be loaded for it.

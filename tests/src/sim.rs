@@ -5,6 +5,7 @@
 //! any two users agree.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use crate::world::{Client, Dice, World, account_id};
 
@@ -112,6 +113,7 @@ impl Sim {
             78..90 => self.say(at, "<r xmlns='urn:xmpp:sm:3'/>"),
             90..96 => self.leave(at),
             96..98 => self.stall(at),
+            98 => self.wait(),
             _ => self.crash(),
         }
     }
@@ -241,6 +243,13 @@ impl Sim {
             self.tell(|| format!("stalled: {stalled}"));
             self.world.set_stalled(self.actors[at].client, stalled);
         }
+    }
+
+    /// Accounts that nobody uses leave memory meanwhile, and silent clients are asked whether they are there.
+    fn wait(&mut self) {
+        let time = Duration::from_secs([20, 80][self.dice.below(2)]);
+        self.tell(|| format!("{time:?} pass"));
+        self.world.pass(time);
     }
 
     fn crash(&mut self) {

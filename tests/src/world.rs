@@ -282,6 +282,11 @@ impl World {
         proto::account::Account::load(id, DOMAIN, rows).expect("as it was written")
     }
 
+    /// How many owners are in memory.
+    pub fn owners(&self) -> usize {
+        self.shards.iter().map(Shard::owners).sum()
+    }
+
     /// What happened so far.
     pub fn deeds(&self) -> u64 {
         self.deeds

@@ -105,8 +105,6 @@ pub(super) struct Drain {
     session: SessionId,
     /// The rows that the session was given and has not yet taken, as far as anybody knows.
     handed: Vec<u64>,
-    /// Rows above the first and up to the second came while the session was live.
-    had: (u64, u64),
     /// The session takes no messages any more.
     stopping: bool,
 }
@@ -154,7 +152,7 @@ impl Account {
                 Backing::Others(order) => order,
             };
             // It may have come back before, from another resource.
-            let lacking_since = match self.reissued.get(&first) {
+            let given = match self.reissued.get(&first) {
                 Some(Reissue::Kept) => continue,
                 Some(Reissue::Since(order)) => *order,
                 None => first,
@@ -162,9 +160,11 @@ impl Account {
             let order = self.queue.next_order(turn.now.stamp);
             let mut shown = false;
             for session in &self.sessions {
-                let Some(since) = session.live_since else { continue };
+                if session.live_since.is_none() {
+                    continue;
+                }
                 shown = true;
-                if since >= lacking_since {
+                if !session.was_given(given) {
                     let stanza = stanza.clone();
                     turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(order) });
                 }
@@ -196,7 +196,7 @@ impl Account {
     pub(super) fn starts_taking(&mut self, session: SessionId, turn: &mut Turn<'_>) {
         let order = self.queue.last;
         if self.queue.length > 0 && self.draining.is_none() {
-            return self.start_drain(session, (order, order), turn);
+            return self.start_drain(session, turn);
         }
         if let Some(session) = self.session_mut(session) {
             session.live_since = Some(order);
@@ -205,8 +205,9 @@ impl Account {
 
     /// The session wants no messages any more.
     pub(super) fn stops_taking(&mut self, session: SessionId) {
+        let last = self.queue.last;
         if let Some(session) = self.session_mut(session) {
-            session.live_since = None;
+            session.stop_live(last);
         }
         if let Some(drain) = self.draining.as_mut().filter(|drain| drain.session == session) {
             // What it was given it may still take.
@@ -214,8 +215,8 @@ impl Account {
         }
     }
 
-    fn start_drain(&mut self, session: SessionId, had: (u64, u64), turn: &mut Turn<'_>) {
-        self.draining = Some(Drain { session, handed: Vec::new(), had, stopping: false });
+    fn start_drain(&mut self, session: SessionId, turn: &mut Turn<'_>) {
+        self.draining = Some(Drain { session, handed: Vec::new(), stopping: false });
         turn.out.send(Owner::Account(self.id), Note::Drain(session));
     }
 
@@ -246,7 +247,7 @@ impl Account {
             let kept: Kept<'_> = row::decode_borrowed(VERSION, &value)?;
             let order = order_of(&key)?;
             drain.handed.push(order);
-            let had = order > drain.had.0 && order <= drain.had.1 && kept.reach == Reach::Account;
+            let had = kept.reach == Reach::Account && self.session(session).is_some_and(|it| it.was_given(order));
             if !had {
                 let stanza = delayed(&kept, &turn.site.domain);
                 given += stanza.len();
@@ -284,16 +285,11 @@ impl Account {
 
     /// What is left goes to another session that takes messages, if there is one.
     fn pass_on_drain(&mut self, turn: &mut Turn<'_>) {
-        let last = self.queue.last;
-        let next = self.sessions.iter_mut().find_map(|session| Some((session.id, session.live_since.take()?)));
-        match next {
-            Some((session, since)) if self.queue.length > 0 => self.start_drain(session, (since, last), turn),
-            Some((session, since)) => {
-                if let Some(session) = self.session_mut(session) {
-                    session.live_since = Some(since);
-                }
-            }
-            None => {}
+        let (last, waits) = (self.queue.last, self.queue.length > 0);
+        if let Some(session) = self.sessions.iter_mut().find(|session| waits && session.live_since.is_some()) {
+            session.stop_live(last);
+            let session = session.id;
+            self.start_drain(session, turn);
         }
     }
 

@@ -188,7 +188,6 @@ impl Account {
     pub(super) fn leave(&mut self, from: SessionId, stanza: Option<Element<'_>>, turn: &mut Turn<'_>) {
         let Some(session) = self.session_mut(from) else { return };
         let was_available = session.presence.take().is_some();
-        session.live_since = None;
         let directed = std::mem::take(&mut session.directed);
         let jid = session.jid.clone();
         let status = stanza.and_then(|stanza| stanza.child("status", ns::CLIENT)).map(|status| status.text().into_owned());

@@ -46,6 +46,7 @@ mod http;
 pub mod mesh;
 mod outbox;
 mod owners;
+mod pace;
 pub mod place;
 mod sessions;
 pub mod terms;

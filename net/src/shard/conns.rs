@@ -17,6 +17,7 @@ use super::bosh::BoshLine;
 use super::desk::Desk;
 use super::http::HttpLine;
 use super::outbox::{Outbox, Piece};
+use super::pace::Pace;
 use super::{Shard, sessions};
 use crate::conn::ws::{Heard, WebSocket};
 
@@ -86,6 +87,7 @@ pub(super) struct Conn {
     pub pinged: Option<Instant>,
     /// Stanzas of its session that wait for their account.
     pub queued: u32,
+    pace: Pace,
     touched: bool,
 }
 
@@ -154,6 +156,7 @@ impl Conns {
             heard: now,
             pinged: None,
             queued: 0,
+            pace: Pace::new(now),
             touched: false,
         }))
     }
@@ -262,6 +265,7 @@ impl<D: Desk> Shard<D> {
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.heard = now.instant;
         conn.pinged = None;
+        conn.pace.count(now.instant, bytes.len(), self.terms.site.limits.client_bytes_per_sec_max);
         if conn.pending.is_empty() {
             let used = self.feed_while_taken(id, bytes);
             if used < bytes.len()
@@ -481,9 +485,11 @@ impl<D: Desk> Shard<D> {
     }
 
     /// Whether to read from a connection now: not while its stream waits for something, not while it does not take what it is
-    /// given, and not while too much waits for the disk.
+    /// given, not while it is ahead of its rate, and not while too much waits for the disk.
     pub fn wants_input(&mut self, id: ConnId) -> bool {
         let congested = self.desk.is_congested();
+        let rate = self.terms.site.limits.client_bytes_per_sec_max;
+        let now = self.now.instant;
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let ready = match &conn.line {
             Line::Tcp(stream) => !stream.waits_for_host(),
@@ -493,6 +499,7 @@ impl<D: Desk> Shard<D> {
         };
         ready
             && conn.queued == 0
+            && conn.pace.allows(now, rate)
             && conn.directive.is_none()
             && conn.outbox.bytes() < sessions::OWN_OUTPUT_BYTES_MAX
             && !congested

@@ -16,6 +16,7 @@ use crate::model::dialog::{
     self, Answer, Body, Delivery, DialogKind, Draft, Last, MessageRow, Place, Reader, Refusal, cut, reread,
 };
 use crate::model::directory::members;
+use crate::model::inbox;
 use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::row::{Batch, Reads, Rows, Unreadable};
@@ -313,7 +314,7 @@ impl Dialog {
             match ready.known {
                 Some(place) if place.sender == by => {
                     dialog.read_message(place.order, turn, |dialog, row, turn| match row {
-                        Some(row) => dialog.answer_message(row, turn),
+                        Some(row) => dialog.answer_message(row, None, turn),
                         None => dialog.refuse(Refusal::Taken, turn),
                     })
                 }
@@ -325,6 +326,7 @@ impl Dialog {
 
     fn saves_new_draft(&mut self, draft: Draft, ready: Ready, turn: &mut Turn<'_>) -> Flow {
         let Draft { by, id, content, markable, delivery, .. } = draft;
+        let begins = ready.begins.is_some() && delivery != Delivery::System;
         let recipient = ready.begins.or_else(|| self.record.as_ref().and_then(|record| record.other(by)));
         let now = turn.now.stamp;
         let text = content.text.clone();
@@ -349,12 +351,13 @@ impl Dialog {
                 }
             }
         }
-        self.answer_message(row, turn)
+        let inbox = begins.then(|| self.place(None));
+        self.answer_message(row, inbox, turn)
     }
 
-    fn answer_message(&mut self, row: MessageRow, turn: &mut Turn<'_>) -> Flow {
+    fn answer_message(&mut self, row: MessageRow, inbox: Option<inbox::Command>, turn: &mut Turn<'_>) -> Flow {
         let kind = self.record.as_ref().map_or(DialogKind::Private, |record| record.kind);
-        self.answer(Answer::Message { row: Box::new(row), kind, receipt: None }, None, turn)
+        self.answer(Answer::Message { row: Box::new(row), kind, receipt: None }, inbox, turn)
     }
 
     /// Tells each of the others something that is not kept.

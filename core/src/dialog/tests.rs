@@ -987,6 +987,19 @@ mod pages {
         let keep: Box<dyn Fn(&dialog::page::Shown) -> bool> = Box::new(|shown| shown.row.date_sent >= START + 38);
         let hinted = Wanted { keep: Some(keep), from: Some(START + 38), count: true, ..plain(1, 0, 0) };
         assert_eq!(house.page(hinted).count, 2);
+        let orders: Vec<u64> = house.messages().iter().map(|(order, _)| *order).collect();
+        let mut rows = house.read(&dialog::load_reads(APP, house.id));
+        let (record, head) = dialog::load(&mut rows).unwrap().unwrap();
+        let wanted = Wanted { newest_first: true, ..plain(3, 0, 10) };
+        let some = vec![orders[0], orders[1], orders[30], orders[0], 5];
+        let mut pager = Pager::new(APP, house.id, &record, &head, wanted).among(some);
+        while let Some(reads) = pager.next() {
+            let rows = house.read(&reads);
+            pager.take(rows).unwrap();
+        }
+        let page = pager.into_page();
+        assert_eq!(texts(&page), ["m30", "m0"]);
+        assert_eq!(page.items[1].read_ids, super::ids(&[1, 2, 3]));
         assert!(house.page(plain(1, 100, 10)).items.is_empty() && house.page(plain(1, 0, 0)).items.is_empty());
     }
 

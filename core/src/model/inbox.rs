@@ -117,6 +117,16 @@ pub fn reads_after(id: AccountId, last: &Entry, limit: usize) -> Reads {
     Reads::scan(&INBOX, range, limit)
 }
 
+/// Whether a dialog is at this place in the list, as [`stands`] takes it.
+pub fn place_reads(id: AccountId, entry: &Entry) -> Reads {
+    Reads::get(&INBOX, key(id, entry.standing, entry.dialog))
+}
+
+/// Whether [`place_reads`] found it there.
+pub fn stands(rows: &mut Rows) -> bool {
+    rows.row().is_some()
+}
+
 /// One row of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {

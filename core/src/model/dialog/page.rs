@@ -100,6 +100,8 @@ pub struct Pager {
     wanted: Wanted,
     /// What is left of the history to look at.
     range: Range,
+    /// Not the range but these orders, while they are still to be read.
+    only: Option<Vec<u64>>,
     looked_at: usize,
     passed_over: usize,
     readers: BTreeMap<UserId, Reader>,
@@ -123,6 +125,7 @@ impl Pager {
             kind: record.kind,
             wanted,
             range,
+            only: None,
             looked_at: 0,
             passed_over: 0,
             readers: BTreeMap::new(),
@@ -137,6 +140,18 @@ impl Pager {
         pager
     }
 
+    /// The same search among the messages at these orders alone, which spares looking for them.
+    #[must_use]
+    pub fn among(mut self, mut orders: Vec<u64>) -> Pager {
+        orders.sort_unstable();
+        orders.dedup();
+        if self.wanted.newest_first {
+            orders.reverse();
+        }
+        self.only = Some(orders);
+        self
+    }
+
     /// What to read next; none when the search is over.
     pub fn next(&self) -> Option<Reads> {
         Some(match &self.step {
@@ -145,6 +160,11 @@ impl Pager {
             }
             Step::Readers => Reader::reads(self.app, self.id, self.wanted.viewer),
             Step::Messages => {
+                if let Some(only) = &self.only {
+                    return Some(only.iter().fold(Reads::none(), |reads, &order| {
+                        reads.and_get(&MESSAGES, super::order_key(self.app, self.id, order))
+                    }));
+                }
                 let limit = self.chunk();
                 if self.wanted.newest_first {
                     Reads::none().and_scan_back(&MESSAGES, self.range.clone(), limit)
@@ -180,6 +200,11 @@ impl Pager {
     }
 
     fn receipt_reads(&self, all: impl Iterator<Item = u64> + Clone) -> Reads {
+        if self.only.is_some() {
+            return all.fold(Reads::none(), |reads, order| {
+                reads.and_scan(&RECEIPTS, super::order_key(self.app, self.id, order).all_below(), OCCUPANTS_MAX)
+            });
+        }
         let (first, last) = (all.clone().min().unwrap_or(0), all.max().unwrap_or(0));
         Reads::scan(&RECEIPTS, orders(self.app, self.id, first, last), RECEIPTS_MAX)
     }
@@ -205,7 +230,7 @@ impl Pager {
             Step::Messages => self.take_messages(&mut rows)?,
             Step::Marks(messages) => self.take_marks(messages, &mut rows)?,
             Step::PageMarks => {
-                let receipts = receipts(&mut rows)?;
+                let receipts = self.receipts(self.page.items.len(), &mut rows)?;
                 let items = std::mem::take(&mut self.page.items);
                 self.page.items =
                     items.into_iter().map(|shown| self.shown(shown.order, shown.row, &receipts)).collect();
@@ -218,6 +243,15 @@ impl Pager {
 
     fn take_messages(&mut self, rows: &mut Rows) -> Result<(), Unreadable> {
         let mut messages = Vec::new();
+        if let Some(only) = &mut self.only {
+            for order in std::mem::take(only) {
+                if let Some(value) = rows.row() {
+                    messages.push((order, MessageRow::decode(&value)?));
+                }
+            }
+            self.looks_at(messages);
+            return Ok(());
+        }
         for (key, value) in rows.page() {
             let order = order_of(&key)?;
             messages.push((order, MessageRow::decode(&value)?));
@@ -227,18 +261,22 @@ impl Pager {
                 self.range.start = key.u8(0);
             }
         }
+        self.looks_at(messages);
+        Ok(())
+    }
+
+    fn looks_at(&mut self, messages: Vec<(u64, MessageRow)>) {
         self.looked_at += messages.len();
         if messages.is_empty() {
             self.finish();
         } else {
             self.step = Step::Marks(messages);
         }
-        Ok(())
     }
 
     fn take_marks(&mut self, messages: Vec<(u64, MessageRow)>, rows: &mut Rows) -> Result<(), Unreadable> {
         let hidden: Vec<bool> = messages.iter().map(|_| rows.row().is_some()).collect();
-        let receipts = if self.wanted.keep.is_some() { receipts(rows)? } else { Receipts::new() };
+        let receipts = if self.wanted.keep.is_some() { self.receipts(messages.len(), rows)? } else { Receipts::new() };
         for ((order, row), hidden) in messages.into_iter().zip(hidden) {
             if hidden || self.is_full() {
                 continue;
@@ -264,7 +302,7 @@ impl Pager {
             }
         }
         let sparing = self.wanted.keep.is_some() && self.looked_at >= MESSAGES_LOOKED_AT_MAX;
-        if self.is_full() || sparing {
+        if self.is_full() || sparing || self.only.is_some() {
             self.finish();
         } else {
             self.step = Step::Messages;
@@ -320,6 +358,18 @@ impl Pager {
         shown
     }
 
+    /// Takes the answer to [`Pager::receipt_reads`] of so many messages.
+    fn receipts(&self, messages: usize, rows: &mut Rows) -> Result<Receipts, Unreadable> {
+        let scans = if self.only.is_some() { messages } else { 1 };
+        let mut receipts = Receipts::new();
+        for _ in 0..scans {
+            for (key, value) in rows.page() {
+                receipts.insert(mark_of(&key)?, Receipt::decode(&value)?);
+            }
+        }
+        Ok(receipts)
+    }
+
     /// What was found.
     pub fn into_page(self) -> Page {
         self.page
@@ -327,7 +377,3 @@ impl Pager {
 }
 
 type Receipts = BTreeMap<(u64, UserId), Receipt>;
-
-fn receipts(rows: &mut Rows) -> Result<Receipts, Unreadable> {
-    rows.page().iter().map(|(key, value)| Ok((mark_of(key)?, Receipt::decode(value)?))).collect()
-}

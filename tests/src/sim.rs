@@ -240,7 +240,7 @@ impl Sim {
         if self.faults == Faults::Cuts {
             let stalled = !self.actors[at].stalled;
             self.actors[at].stalled = stalled;
-            self.tell(|| format!("stalled: {stalled}"));
+            self.tell(|| format!("{:?} stalls: {stalled}", self.actors[at].client));
             self.world.set_stalled(self.actors[at].client, stalled);
         }
     }

@@ -158,18 +158,19 @@ impl Account {
                 None => first,
             };
             let order = self.queue.next_order(turn.now.stamp);
-            let mut shown = false;
+            let (mut shown, mut awaited) = (false, false);
             for session in &self.sessions {
-                if session.live_since.is_none() {
-                    continue;
-                }
-                shown = true;
-                if !session.was_given(given) {
+                if session.was_given(first) || session.was_given(given) {
+                    shown = true;
+                } else if session.live_since.is_some() {
                     let stanza = stanza.clone();
                     turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(order) });
+                    shown = true;
+                } else if self.is_draining(session.id) {
+                    awaited = true;
                 }
             }
-            let keep = !shown || self.feeds_drain();
+            let keep = !shown || awaited;
             if first > 0 && self.sessions.len() > 1 {
                 let reissue = if keep { Reissue::Kept } else { Reissue::Since(order) };
                 self.reissued.insert(first, reissue);

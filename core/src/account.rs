@@ -133,6 +133,7 @@ impl Session {
 
 /// How far an input came.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is returned once and taken apart at once; a box would cost more")]
 pub enum Progress {
     /// It is done; the effects say what follows.
     Done,

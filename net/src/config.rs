@@ -80,7 +80,7 @@ pub struct Tls {
 }
 
 /// How the work is divided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shards {
     /// How many threads serve connections; one for each processor when it is left out.
@@ -211,12 +211,6 @@ impl Default for Listen {
 impl Default for Tls {
     fn default() -> Tls {
         Tls { cert: None, key: None, required_before_auth: true }
-    }
-}
-
-impl Default for Shards {
-    fn default() -> Shards {
-        Shards { count: None, pin: None }
     }
 }
 

@@ -153,13 +153,14 @@ impl Local {
         let now = self.house.clock.now();
         let mut shard = self.shard.borrow_mut();
         let result = act(&mut shard, now);
-        shard.take_letters(|to, letters| self.post(to, letters));
         let bells = self.bells.borrow();
         shard.take_touched(|id| {
             if let Some(bell) = bells.get(&id) {
                 bell.ring();
             }
         });
+        // Last: BOSH sessions, which are served while the touched are gone through, write to other shards.
+        shard.take_letters(|to, letters| self.post(to, letters));
         result
     }
 

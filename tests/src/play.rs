@@ -26,6 +26,7 @@
 //! | `Romeo disconnects.` / `Romeo is cut off.` / `Romeo is disconnected.` | by itself, by the network, by the server |
 //! | `Romeo stalls.` / `Romeo reads again.` | takes no output meanwhile |
 //! | `Romeo is removed.` / `Romeo changes the password.` | over REST |
+//! | `Romeo and Juliet have a group.` / `Romeo takes Juliet out.` / `Romeo deletes the group.` | `${group}` is its room, `${#juliet}` a nick |
 //! | `Tybalt belongs to another app.` | before anything else of Tybalt |
 //! | `5 seconds pass.` `The disk waits.` `The disk goes on.` `The disk breaks.` `The server crashes.` | the world |
 
@@ -34,10 +35,15 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use proto::jid::user::{AppId, DialogId, UserId};
+use proto::model::dialog;
+use proto::owner::Owner;
 use proto::xml::{Context, Element, Limits, Nodes};
 
 use crate::world::{Client, DOMAIN, Transport, World};
 
+/// The id of the group that plays can have.
+const GROUP: &str = "53aaa06f535c12cea9007496";
 /// The resource of those who name none.
 const RESOURCE: &str = "balcony";
 
@@ -108,6 +114,17 @@ impl Stage {
         if let Some((one, two)) = text.strip_suffix(" are friends").and_then(|pair| pair.split_once(" and ")) {
             return self.befriend(one, two);
         }
+        if let Some((one, two)) = text.strip_suffix(" have a group").and_then(|pair| pair.split_once(" and ")) {
+            let (by, other) = (self.number(one), self.number(two));
+            let (kind, name) = (dialog::DialogKind::Group, Some("Capulets".to_owned()));
+            let occupants = vec![other];
+            return self.group(dialog::Command::Create { by, kind, name, photo: None, occupants, data: None });
+        }
+        if let Some((one, two)) = text.strip_suffix(" out").and_then(|pair| pair.split_once(" takes ")) {
+            let change = dialog::Change { pull: vec![self.number(two)], ..dialog::Change::default() };
+            let by = self.number(one);
+            return self.group(dialog::Command::Update { by, change });
+        }
         let (name, deed) = text.split_once(' ').ok_or("nobody does anything here")?;
         match deed {
             "connects" => self.connect(name),
@@ -154,6 +171,10 @@ impl Stage {
                 self.world.change_password(&user_of(name), "another password");
                 Ok(())
             }
+            "deletes the group" => {
+                let by = self.number(name);
+                self.group(dialog::Command::Delete { by, force: true })
+            }
             "belongs to another app" => {
                 let (app, keys) = self.world.create_app("Mantua");
                 self.world.sign_up(&user_of(name), app, &keys);
@@ -161,6 +182,17 @@ impl Stage {
             }
             _ => self.speak(name, deed, &line.xml),
         }
+    }
+
+    fn number(&mut self, name: &str) -> UserId {
+        UserId(self.world.user(&user_of(name)).id)
+    }
+
+    /// Has the only group there is do something.
+    fn group(&mut self, command: dialog::Command) -> Acted {
+        let id = DialogId::parse(GROUP.as_bytes()).ok_or("no id")?;
+        self.world.command(Owner::Dialog(AppId(1), id), command.into());
+        Ok(())
     }
 
     fn change_world(&mut self, text: &str) -> Option<Acted> {
@@ -363,6 +395,8 @@ impl Stage {
                 "*" => filled.push_str("${*}"),
                 "n" => filled.push_str(&n.to_string()),
                 "domain" => filled.push_str(DOMAIN),
+                "group" => filled.push_str(&format!("1_{GROUP}@muc.{DOMAIN}")),
+                _ if name.starts_with('#') => filled.push_str(&self.number(&name[1..]).to_string()),
                 _ if name.starts_with(char::is_uppercase) => {
                     let gone = self.left.iter().rev().find(|(left, _)| left == name).map(|(_, client)| *client);
                     match self.clients.get(name).copied().or(gone) {

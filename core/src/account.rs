@@ -28,6 +28,7 @@ use crate::xml::Element;
 
 pub mod acks;
 mod incoming;
+mod lookup;
 pub mod offline;
 mod outgoing;
 mod presence;
@@ -39,6 +40,7 @@ mod tests;
 mod visiting;
 
 use acks::Acks;
+use lookup::Lookup;
 use offline::{Drain, Queue, Reissue};
 use presence::Presence;
 use roster::Roster;
@@ -64,6 +66,8 @@ pub struct Account {
     last_job: u64,
     /// What a session is to get right after the result of the iq in hand.
     after_result: Vec<Bytes>,
+    /// The iq in hand has to see more rows.
+    lookup: Option<Lookup>,
 }
 
 /// One connected resource.
@@ -182,6 +186,7 @@ impl Account {
             reissued: BTreeMap::new(),
             last_job: 0,
             after_result: Vec::new(),
+            lookup: None,
         })
     }
 

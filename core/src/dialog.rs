@@ -12,6 +12,7 @@
 //! | read and delivered marks, changed texts, deleted messages | `marks` |
 //! | the members' lists | `lists` |
 //! | the room: who is there, what they say, what it was told | `room`, `history`, `query` |
+//! | the history as archives show it | `archive` |
 //!
 //! *Architecture invariant:* everything here can be rebuilt from the rows of [`Dialog::load_reads`], except who is in the room.
 
@@ -29,6 +30,7 @@ use crate::owner::{AccountId, Owner};
 use crate::row::{Batch, Reads, Rows, Unreadable};
 use crate::stanza::{Kind, Parcel, Receipt};
 
+mod archive;
 mod history;
 mod lists;
 mod marks;
@@ -41,6 +43,7 @@ mod save;
 mod tests;
 mod wire;
 
+pub(crate) use archive::archived;
 pub(crate) use room::{no_entry, no_room};
 pub use wire::stanza_of;
 

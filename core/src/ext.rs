@@ -14,6 +14,7 @@ use crate::stanza::{IqAnswer, IqKind, Sender};
 use crate::stream::{Feature, Features};
 use crate::xml::{Element, Writer};
 
+pub(crate) mod archive;
 mod caps;
 mod contact_addresses;
 mod disco;
@@ -57,6 +58,10 @@ pub static EXTENSIONS: &[&Extension] = &[
     &external_services::EXTERNAL_SERVICES,
     &muc::MULTI_USER_CHAT,
     &muc::CHAT_MARKERS,
+    &archive::RESULT_SETS,
+    &archive::ARCHIVE,
+    &archive::PREFERENCES,
+    &archive::STANZA_IDS,
     &stream_limits::STREAM_LIMITS,
 ];
 

@@ -23,6 +23,7 @@ pub mod ns;
 pub mod owner;
 pub mod route;
 pub mod row;
+mod rsm;
 pub mod sasl;
 pub mod stanza;
 pub mod stream;

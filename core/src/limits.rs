@@ -56,6 +56,22 @@ pub const ROOM_PRESENCE_BYTES_MAX: usize = 4 * 1024;
 pub const ROOM_HISTORY_STANZAS: usize = 20;
 /// Messages of its history that a room hands to one who enters, at most.
 pub const ROOM_HISTORY_STANZAS_MAX: usize = 200;
+/// Messages of an archive that one answer holds when the client does not say how many it wants. XEP-0313 §5.1.
+pub const ARCHIVE_PAGE_STANZAS: usize = 50;
+/// Messages of an archive that one answer holds at most.
+pub const ARCHIVE_PAGE_STANZAS_MAX: usize = 100;
+/// Bytes of messages after which a page of an archive ends early; a single message may be larger.
+pub const ARCHIVE_PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Messages that one query of an archive can name.
+pub const ARCHIVE_IDS_MAX: usize = 100;
+/// Private dialogs that one query of a user's whole archive goes through.
+pub const ARCHIVE_DIALOGS_MAX: usize = 10_000;
+/// Rows that one query of an archive looks at.
+pub const ARCHIVE_ROWS_MAX: usize = 100_000;
+/// Bytes of the name that a client gives its query; each result repeats it.
+pub const ARCHIVE_QUERY_ID_BYTES_MAX: usize = 256;
+/// JIDs in the lists of a user's archiving preferences. XEP-0441.
+pub const ARCHIVE_PREFS_JIDS_MAX: usize = 1_000;
 
 /// What may come from a client and how long it may take; set in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

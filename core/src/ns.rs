@@ -52,6 +52,8 @@ pub const DATA_FORMS: &str = "jabber:x:data";
 pub const LAST: &str = "jabber:iq:last";
 /// XEP-0013: flexible offline message retrieval.
 pub const OFFLINE: &str = "http://jabber.org/protocol/offline";
+/// XEP-0122: what values a field of a data form may have.
+pub const DATA_VALIDATE: &str = "http://jabber.org/protocol/xdata-validate";
 /// XEP-0160: the disco feature of offline storage (not a namespace of elements).
 pub const MSG_OFFLINE: &str = "msgoffline";
 /// XEP-0016: privacy lists.
@@ -158,6 +160,8 @@ pub const CORRECT: &str = "urn:xmpp:message-correct:0";
 pub const MAM: &str = "urn:xmpp:mam:2";
 /// XEP-0313 §3.2: message archive management, the extended disco feature.
 pub const MAM_EXTENDED: &str = "urn:xmpp:mam:2#extended";
+/// XEP-0313: the disco feature of the field `include-groupchat`.
+pub const MAM_GROUPCHAT_FIELD: &str = "urn:xmpp:mam:2#groupchat-field";
 /// XEP-0319: last interaction in presence.
 pub const IDLE: &str = "urn:xmpp:idle:1";
 /// XEP-0333: chat markers.

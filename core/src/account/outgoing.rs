@@ -175,17 +175,22 @@ impl Account {
             }
         };
         let request = Request { iq, payload, from: &sender, session: Some(from), at_server };
-        let rows = match rows {
-            Some(rows) => rows,
-            None => {
+        let answer = match (rows, self.lookup.take()) {
+            (Some(rows), Some(lookup)) => (lookup.then)(&request, self, rows, turn),
+            (Some(rows), None) => (route.apply)(&request, self, rows, turn),
+            // What was left behind by an iq whose rows could not be read is dropped.
+            (None, _) => {
                 let reads = (route.plan)(&request, self);
                 if !reads.is_empty() {
                     return Progress::Needs(reads);
                 }
-                Rows::default()
+                (route.apply)(&request, self, Rows::default(), turn)
             }
         };
-        match (route.apply)(&request, self, rows, turn) {
+        if let Some(lookup) = &mut self.lookup {
+            return Progress::Needs(std::mem::take(&mut lookup.reads));
+        }
+        match answer {
             Ok(payload) => {
                 turn.out.deliver(from, result(iq, &sender.jid, &payload));
                 for stanza in self.after_result.drain(..) {

@@ -28,8 +28,25 @@ impl Dialog {
         }
         let mut nodes = Nodes::new();
         let Some(iq) = reread(&mut nodes, &parcel.stanza) else { return Ok(Progress::Done) };
+        if let (Some(payload), None) = (iq.first_child().filter(|payload| payload.ns() == ns::MAM), &parcel.resource) {
+            return self.asks_archive(session, parcel, user, kind, payload, turn);
+        }
+        let answer = self.query(session, parcel, user, kind, iq, turn);
+        self.answers(session, parcel, answer, turn)
+    }
+
+    /// Answers an iq.
+    pub(super) fn answers(
+        &self,
+        session: SessionId,
+        parcel: &Parcel,
+        answer: Result<Vec<u8>, StanzaError<'static>>,
+        turn: &mut Turn<'_>,
+    ) -> Flow {
+        let mut nodes = Nodes::new();
+        let Some(iq) = reread(&mut nodes, &parcel.stanza) else { return Ok(Progress::Done) };
         let from = self.addressed(parcel, turn);
-        match self.query(session, parcel, user, kind, iq, turn) {
+        match answer {
             Ok(payload) => {
                 let mut bytes = Vec::with_capacity(payload.len() + 128);
                 let mut xml = Writer::new(&mut bytes);
@@ -122,6 +139,9 @@ impl Dialog {
             ns::DISCO_ITEMS,
             ns::MUC,
             ns::MUC_SELF_PING,
+            ns::MAM,
+            ns::MAM_EXTENDED,
+            ns::MAM_GROUPCHAT_FIELD,
             ns::STANZA_ID,
             "muc_nonanonymous",
             "muc_persistent",

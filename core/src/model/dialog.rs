@@ -281,6 +281,11 @@ pub fn first_order(secs: u64) -> u64 {
     secs.min(u64::from(u32::MAX)) << SEQUENCE_BITS
 }
 
+/// The greatest `secs` whose [`first_order`] is not above this order.
+pub fn order_secs(order: u64) -> u64 {
+    order >> SEQUENCE_BITS
+}
+
 impl DialogId {
     /// The private dialog of two users of an app, found without any index: the same whoever asks, and living where the account
     /// of the lower number does.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -93,6 +93,8 @@ pub(crate) struct Local {
     /// Drivers that watch a deadline of their own.
     impatient: RefCell<Slab<Bell>>,
     drivers: Cell<usize>,
+    /// Drivers and listeners.
+    tasks: Cell<usize>,
     stopping: Cell<bool>,
     /// One for each listening socket.
     stops: RefCell<Vec<Bell>>,
@@ -135,6 +137,7 @@ pub(crate) async fn run(plan: Plan) {
         waiting: RefCell::default(),
         impatient: RefCell::default(),
         drivers: Cell::new(0),
+        tasks: Cell::new(0),
         stopping: Cell::new(false),
         stops: RefCell::default(),
         gone: Bell::default(),
@@ -142,7 +145,7 @@ pub(crate) async fn run(plan: Plan) {
     for (kind, listener) in listeners {
         rt::spawn(Rc::clone(&local).accept(kind, listener));
     }
-    rt::spawn(Rc::clone(&local).keep_time());
+    rt::spawn(keep_time(Rc::downgrade(&local)));
     local.take_posts(&inbox).await;
     local.drain().await;
 }
@@ -238,20 +241,17 @@ impl Local {
         }
     }
 
-    /// Ticks: deadlines of the shard, of drivers, and the numbers for the metrics.
-    async fn keep_time(self: Rc<Local>) {
-        loop {
-            rt::sleep(TICK).await;
-            let ticked = catch_unwind(AssertUnwindSafe(|| self.with(|shard, now| shard.tick(now))));
-            self.count_panic(&ticked);
-            ring_all(&self.paused);
-            ring_all(&self.waiting);
-            for (_, bell) in self.impatient.borrow().iter() {
-                bell.ring();
-            }
-            let shard = self.shard.borrow();
-            self.gauges().set(shard.counts(), shard.connections(), shard.owners());
+    /// Deadlines of the shard and of drivers, and the numbers for the metrics.
+    fn tick(&self) {
+        let ticked = catch_unwind(AssertUnwindSafe(|| self.with(|shard, now| shard.tick(now))));
+        self.count_panic(&ticked);
+        ring_all(&self.paused);
+        ring_all(&self.waiting);
+        for (_, bell) in self.impatient.borrow().iter() {
+            bell.ring();
         }
+        let shard = self.shard.borrow();
+        self.gauges().set(shard.counts(), shard.connections(), shard.owners());
     }
 
     /// Lets connections in at one socket.
@@ -259,6 +259,7 @@ impl Local {
         let mut backoff = BACKOFF_MIN;
         let stop = Bell::default();
         self.stops.borrow_mut().push(stop.clone());
+        self.begin_task();
         loop {
             let accepted = {
                 let mut next = Box::pin(listener.accept());
@@ -272,7 +273,7 @@ impl Local {
                 .await
             };
             match accepted {
-                None => return,
+                None => return self.end_task(),
                 Some(Ok(socket)) => {
                     backoff = BACKOFF_MIN;
                     self.welcome(kind, socket);
@@ -287,6 +288,18 @@ impl Local {
                     backoff = (backoff * 2).min(BACKOFF_MAX);
                 }
             }
+        }
+    }
+
+    /// A task begins that the end of the shard has to wait for.
+    fn begin_task(&self) {
+        self.tasks.set(self.tasks.get() + 1);
+    }
+
+    fn end_task(&self) {
+        self.tasks.set(self.tasks.get() - 1);
+        if self.stopping.get() && self.tasks.get() == 0 {
+            self.gone.ring();
         }
     }
 
@@ -318,17 +331,27 @@ impl Local {
         bells.iter().for_each(Bell::ring);
         self.impatient.borrow().iter().for_each(|(_, bell)| bell.ring());
         let deadline = self.house.clock.instant() + DRAIN_MAX;
-        let waker = Rc::clone(self);
+        let gone = self.gone.clone();
         rt::spawn(async move {
             rt::sleep(DRAIN_MAX).await;
-            waker.gone.ring();
+            gone.ring();
         });
         poll_fn(|cx| {
             let _rung = self.gone.poll(cx);
-            let is_over = self.drivers.get() == 0 || self.house.clock.instant() >= deadline;
+            let is_over = self.tasks.get() == 0 || self.house.clock.instant() >= deadline;
             if is_over { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+}
+
+/// Ticks for as long as the shard is there. What waits for a moment holds nothing meanwhile: a shard that has stopped lets go of
+/// the store, whatever its executor still has.
+async fn keep_time(local: Weak<Local>) {
+    loop {
+        rt::sleep(TICK).await;
+        let Some(local) = local.upgrade() else { return };
+        local.tick();
     }
 }
 

@@ -128,13 +128,12 @@ fn accept_tls(local: &Local, inside: Inside) -> Option<Tls> {
 fn spawn(mut driver: Driver) {
     let local = Rc::clone(&driver.local);
     local.drivers.set(local.drivers.get() + 1);
+    local.begin_task();
     rt::spawn(async move {
         let end = poll_fn(|cx| driver.poll_safely(cx)).await;
         driver.finish(end);
         local.drivers.set(local.drivers.get() - 1);
-        if local.stopping.get() && local.drivers.get() == 0 {
-            local.gone.ring();
-        }
+        local.end_task();
     });
 }
 

@@ -981,10 +981,10 @@ mod pages {
         assert_eq!(texts(&house.page(Wanted { newest_first: true, ..plain(3, 1, 2) })), ["m38", "m37"]);
         let counted = Wanted { count: true, ..plain(3, 0, 100) };
         assert_eq!(house.page(counted).count, 39);
-        let keep: Box<dyn Fn(&dialog::page::Shown) -> bool> = Box::new(|shown| shown.row.sender == UserId(2));
+        let keep: dialog::page::Keep = Box::new(|shown| shown.row.sender == UserId(2));
         let found = house.page(Wanted { keep: Some(keep), ..plain(1, 3, 2) });
         assert_eq!(texts(&found), ["m7", "m9"]);
-        let keep: Box<dyn Fn(&dialog::page::Shown) -> bool> = Box::new(|shown| shown.row.date_sent >= START + 38);
+        let keep: dialog::page::Keep = Box::new(|shown| shown.row.date_sent >= START + 38);
         let hinted = Wanted { keep: Some(keep), from: Some(START + 38), count: true, ..plain(1, 0, 0) };
         assert_eq!(house.page(hinted).count, 2);
         let orders: Vec<u64> = house.messages().iter().map(|(order, _)| *order).collect();
@@ -1050,10 +1050,8 @@ mod pages {
         let expected: Vec<DialogId> = made[10..110].iter().map(|(_, id)| *id).collect();
         assert_eq!((shown, page.total), (expected, 301));
         assert!(page.items.iter().all(|seen| seen.unread == 1));
-        let keep: Box<dyn Fn(&dialog::view::Seen) -> bool> =
-            Box::new(|seen| seen.record.name.as_deref().is_some_and(|name| name.ends_with('7')));
-        let order: Box<dyn Fn(&dialog::view::Seen, &dialog::view::Seen) -> std::cmp::Ordering> =
-            Box::new(|one, two| one.record.name.cmp(&two.record.name));
+        let keep: shelf::Keep = Box::new(|seen| seen.record.name.as_deref().is_some_and(|name| name.ends_with('7')));
+        let order: shelf::Order = Box::new(|one, two| one.record.name.cmp(&two.record.name));
         let page = house.shelf(shelf::Wanted { keep: Some(keep), order: Some(order), ..wanted(1, 2) });
         assert_eq!(page.total, 30);
         let names: Vec<_> = page.items.iter().map(|seen| seen.record.name.clone().unwrap()).collect();

@@ -55,6 +55,9 @@ impl Shown {
     }
 }
 
+/// A filter.
+pub type Keep = Box<dyn Fn(&Shown) -> bool>;
+
 /// What to show.
 pub struct Wanted {
     /// Who looks; what he has deleted for himself is not there.
@@ -72,7 +75,7 @@ pub struct Wanted {
     /// Only count them all.
     pub count: bool,
     /// Which; without a filter all. A range of time above is a hint, the filter still has to say so.
-    pub keep: Option<Box<dyn Fn(&Shown) -> bool>>,
+    pub keep: Option<Keep>,
 }
 
 /// What a search found.

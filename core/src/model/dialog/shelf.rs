@@ -22,6 +22,11 @@ pub const PUBLIC_DIALOGS_MAX: usize = 2_000;
 /// Dialogs read in one step.
 const CHUNK_DIALOGS: usize = 1_000;
 
+/// A filter.
+pub type Keep = Box<dyn Fn(&Seen) -> bool>;
+/// Which of two comes first.
+pub type Order = Box<dyn Fn(&Seen, &Seen) -> Ordering>;
+
 /// What to show.
 pub struct Wanted {
     /// Whose list it is.
@@ -31,9 +36,9 @@ pub struct Wanted {
     /// How many to show.
     pub limit: usize,
     /// Which; without a filter all.
-    pub keep: Option<Box<dyn Fn(&Seen) -> bool>>,
+    pub keep: Option<Keep>,
     /// In which order; without one the newest last message first.
-    pub order: Option<Box<dyn Fn(&Seen, &Seen) -> Ordering>>,
+    pub order: Option<Order>,
 }
 
 /// A page of dialogs.

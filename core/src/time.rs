@@ -92,6 +92,17 @@ impl Timestamp {
         u64::try_from(stamp.as_millisecond()).ok().map(Timestamp)
     }
 
+    /// As [`Timestamp::parse_iso`], for bounds of a range: a moment before 1970 is its beginning, and one at the end of the
+    /// calendar is later than everything.
+    pub fn parse_iso_bound(text: &str) -> Option<Timestamp> {
+        if let Ok(stamp) = text.parse::<jiff::Timestamp>() {
+            return Some(Timestamp(u64::try_from(stamp.as_millisecond()).unwrap_or(0)));
+        }
+        // The last day of the year 9999 is too late for the library's instants, and what some clients say for "for ever".
+        let civil: jiff::civil::DateTime = text.strip_suffix('Z')?.parse().ok()?;
+        (civil.year() == 9999).then_some(Timestamp::from_millis(u64::MAX))
+    }
+
     fn civil(self) -> jiff::civil::DateTime {
         let millis = i64::try_from(self.0).unwrap_or(i64::MAX);
         let stamp = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
@@ -172,6 +183,11 @@ mod tests {
         assert_eq!(Timestamp::parse_iso("2016-03-23T17:00:42.123Z"), Some(at));
         assert_eq!(Timestamp::parse_iso("2016-03-23T18:00:42.123+01:00"), Some(at));
         assert_eq!([Timestamp::parse_iso("1969-12-31T23:59:59Z"), Timestamp::parse_iso("42")], [None, None]);
+        let bound = Timestamp::parse_iso_bound;
+        assert_eq!(bound("2016-03-23T17:00:42.123Z"), Some(at));
+        assert_eq!(bound("0001-01-01T00:00:00Z"), Some(Timestamp::default()));
+        assert_eq!(bound("9999-12-31T23:59:59.999Z"), Some(Timestamp::from_millis(u64::MAX)));
+        assert_eq!([bound("42"), bound("Z"), bound("9999-13-01T00:00:00Z"), bound("99999-01-01T00:00:00Z")], [None; 4]);
     }
 
     #[test]

@@ -101,6 +101,11 @@ impl Stage {
         &self.log
     }
 
+    /// Rows that something else has written, as it did: `act` fills the effects.
+    pub fn given(&mut self, act: impl FnOnce(&mut Turn<'_>)) {
+        self.turn(ADAM, |_, turn| act(turn));
+    }
+
     /// How many rows a table has.
     pub fn rows_in(&self, table: &str) -> usize {
         self.rows.keys().filter(|(name, _)| *name == table).count()
@@ -184,7 +189,7 @@ impl Stage {
         }
     }
 
-    fn read(&self, reads: &Reads) -> Rows {
+    pub fn read(&self, reads: &Reads) -> Rows {
         let found = reads.0.iter().map(|read| match read {
             Read::Get(table, key) => Found::Row(self.rows.get(&(table.name(), key.clone())).cloned()),
             Read::Scan { table, range, limit, backwards } => {

@@ -95,7 +95,7 @@ fn message(id: &str) -> Result<MessageId, Condition> {
 }
 
 fn moment(text: &str) -> Result<Timestamp, Condition> {
-    Timestamp::parse_iso(text.trim()).ok_or(Condition::BadRequest)
+    Timestamp::parse_iso_bound(text.trim()).ok_or(Condition::BadRequest)
 }
 
 /// XEP-0004 §3.3

@@ -5,7 +5,7 @@
 //! API runs in a plain test.
 //!
 //! Inside handlers the same chain is written with `?`: [`Flow`] is a step or the reason why there is none ([`Halt`]), and
-//! [`read`], [`ask_directory`], [`ask_account`] and the functions of [`work`] build the steps with the answers already sorted.
+//! [`read`], [`ask_directory`], [`ask_account`], [`ask_dialog`] and the functions of [`work`] build the steps with the answers already sorted.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use proto::command::{Answer, Command};
 use proto::effect::{Random, Site};
 use proto::jid::user::{AppId, DialogId};
 use proto::model::account::RecordCommand;
-use proto::model::{account, dialog, directory};
+use proto::model::{account, dialog, directory, inbox};
 use proto::owner::{AccountId, Owner};
 use proto::row::{Reads, Rows, Unreadable};
 use proto::time::{Now, Timestamp};
@@ -174,6 +174,16 @@ pub fn ask_account(
 ) -> Flow {
     let then: Then<Answer> = Box::new(|answer, moment| match answer {
         Answer::Account(answer) => then(answer, moment).into(),
+        Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
+        Answer::Directory(_) | Answer::Dialog(_) => mismatch(),
+    });
+    Ok(Step::Ask(Owner::Account(id), command.into(), then))
+}
+
+/// Has an account change the list of its dialogs, and goes on once that is on disk.
+pub fn ask_inbox(id: AccountId, command: inbox::Command, then: impl FnOnce(&mut Moment<'_>) -> Flow + 'static) -> Flow {
+    let then: Then<Answer> = Box::new(|answer, moment| match answer {
+        Answer::Account(_) => then(moment).into(),
         Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
         Answer::Directory(_) | Answer::Dialog(_) => mismatch(),
     });

@@ -11,6 +11,7 @@
 //! *Architecture invariant:* only `problem` knows what an error looks like on the wire, and only `http` writes status lines and
 //! headers.
 
+pub mod filter;
 pub mod flow;
 pub mod http;
 pub mod params;

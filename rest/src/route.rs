@@ -3,6 +3,7 @@
 //! A [`Route`] says method, path, what the caller must prove and who answers. [`start`] finds the route, decodes the parameters,
 //! looks the session up and refuses who may not; a handler begins with all of that settled.
 
+use proto::jid::object::OBJECT_ID_DIGITS;
 use proto::jid::user::UserId;
 use proto::model::directory::{self, sessions};
 use proto::model::token::Token;
@@ -37,6 +38,9 @@ pub enum Segment {
     Is(&'static str),
     /// A number, which the handler gets; a record's id.
     Id,
+    /// An object id or several with commas between them, which the handler gets as they were written: what is no id is there
+    /// not found rather than no path. Nothing shorter than an id is meant, so that words can stand in the same place.
+    Objects,
 }
 
 /// What a caller must prove.
@@ -56,6 +60,8 @@ pub enum Need {
 pub struct Call {
     /// The numbers in the path, in order.
     pub ids: Vec<u64>,
+    /// The object ids in the path, as they were written.
+    pub objects: String,
     /// Query and body.
     pub params: Params,
     /// The live session, where the route needs one.
@@ -111,8 +117,8 @@ pub fn start(request: Request, moment: &mut Moment<'_>) -> Step {
 }
 
 fn begin(request: Request, moment: &mut Moment<'_>) -> Flow {
-    let (route, ids) = match find(request.route_method(), request.path()) {
-        Lookup::Found(route, ids) => (route, ids),
+    let (route, Found { ids, objects }) = match find(request.route_method(), request.path()) {
+        Lookup::Found(route, found) => (route, found),
         Lookup::OtherMethods(allow) => {
             return Ok(Step::Done(Problem::method_not_allowed().into_response().header("Allow", allow)));
         }
@@ -122,7 +128,7 @@ fn begin(request: Request, moment: &mut Moment<'_>) -> Flow {
         admin::authorize(&request, moment.settings)?;
     }
     let params = Params::decode(&request)?;
-    let call = Call { ids, params, session: None, request };
+    let call = Call { ids, objects, params, session: None, request };
     match route.need {
         Need::Nothing | Need::Admin => (route.handler)(call, moment),
         Need::Token | Need::User => with_session(call, route),
@@ -165,8 +171,15 @@ fn touched(session: &Session) -> (Owner, directory::Command) {
     (Owner::App(session.token.app()), command)
 }
 
+/// What stands in a path where its pattern leaves it open.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    ids: Vec<u64>,
+    objects: String,
+}
+
 enum Lookup {
-    Found(&'static Route, Vec<u64>),
+    Found(&'static Route, Found),
     OtherMethods(String),
     Unknown,
 }
@@ -174,29 +187,31 @@ enum Lookup {
 fn find(method: Method, path: &str) -> Lookup {
     let mut allow = Vec::new();
     for route in RESOURCES.iter().copied().flatten() {
-        let Some(ids) = ids_in(route.path, path) else { continue };
+        let Some(found) = found_in(route.path, path) else { continue };
         if route.method == method {
-            return Lookup::Found(route, ids);
+            return Lookup::Found(route, found);
         }
         allow.push(name(route.method));
     }
     if allow.is_empty() { Lookup::Unknown } else { Lookup::OtherMethods(allow.join(", ")) }
 }
 
-/// The numbers in a path that has this pattern. The answer is JSON with `.json`, with `.xml` and without. Server notes §7.
-fn ids_in(pattern: &[Segment], path: &str) -> Option<Vec<u64>> {
+/// The ids in a path that has this pattern. The answer is JSON with `.json`, with `.xml` and without. Server notes §7.
+fn found_in(pattern: &[Segment], path: &str) -> Option<Found> {
     let path = path.strip_suffix(".json").or_else(|| path.strip_suffix(".xml")).unwrap_or(path);
     let mut segments = path.strip_prefix('/')?.split('/');
-    let mut ids = Vec::new();
+    let mut found = Found::default();
     for expected in pattern {
         let segment = segments.next()?;
         match expected {
             Segment::Is(word) if *word == segment => {}
             Segment::Is(_) => return None,
-            Segment::Id => ids.push(number(segment)?),
+            Segment::Id => found.ids.push(number(segment)?),
+            Segment::Objects if segment.len() < OBJECT_ID_DIGITS && !segment.contains(',') => return None,
+            Segment::Objects => found.objects = segment.to_owned(),
         }
     }
-    segments.next().is_none().then_some(ids)
+    segments.next().is_none().then_some(found)
 }
 
 /// Digits alone; a number too large for any record is no record's.
@@ -233,6 +248,7 @@ mod tests {
         let segments = route.path.iter().map(|segment| match segment {
             Segment::Is(word) => (*word).to_owned(),
             Segment::Id => "1".to_owned(),
+            Segment::Objects => "53aaa06f535c12cea9007496".to_owned(),
         });
         format!("/{}", segments.collect::<Vec<_>>().join("/"))
     }
@@ -241,7 +257,7 @@ mod tests {
     fn no_two_routes_overlap() {
         for route in all() {
             let path = path(route);
-            let same = all().filter(|other| other.method == route.method && ids_in(other.path, &path).is_some());
+            let same = all().filter(|other| other.method == route.method && found_in(other.path, &path).is_some());
             assert_eq!(same.count(), 1, "{} {path}", name(route.method));
         }
     }
@@ -271,7 +287,7 @@ mod tests {
         ] {
             assert!(matches!(find(Method::Get, path), Lookup::Unknown), "{path}");
         }
-        assert!(matches!(find(Method::Get, "/users/007.json"), Lookup::Found(_, ids) if ids == [7]));
+        assert!(matches!(find(Method::Get, "/users/007.json"), Lookup::Found(_, found) if found.ids == [7]));
     }
 
     #[test]

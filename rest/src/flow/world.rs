@@ -1,4 +1,5 @@
-//! A server without sockets for tests of the API: rows in a map, real directories and accounts, a clock that the test moves.
+//! A server without sockets for tests of the API: rows in a map, real directories, accounts and dialogs, a clock that the test
+//! moves.
 //!
 //! Owners are reloaded from their rows for every command, so nothing that matters can hide in their memory. A world can be
 //! told to crash at its n-th commit: everything after it is lost, and [`World::restart`] repeats the jobs that are left.
@@ -8,14 +9,17 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use bytes::Bytes;
+use proto::account::Progress;
 use proto::command::{Answer, Command};
-use proto::effect::{Effect, Effects, JobRef, Note, Random, Site, Turn};
-use proto::jid::user::{AppId, UserId};
+use proto::dialog::Dialog;
+use proto::effect::{Effect, Effects, JobRef, Note, Random, ReplyTo, Site, Turn};
+use proto::jid::user::{AppId, DialogId, UserId};
 use proto::limits::Limits;
 use proto::model::account::{self, LoginFacts, RecordCommand};
 use proto::model::directory::{self, AppKeys, AppRecord, Directory, SERVER};
 use proto::model::jobs::{self, JOBS};
 use proto::model::profile::Field;
+use proto::model::{dialog, inbox};
 use proto::owner::{AccountId, Owner};
 use proto::row::{Batch, Change, Found, Key, Read, Reads, Rows};
 use proto::sasl::credentials::{Credentials, ITERATIONS};
@@ -40,6 +44,12 @@ pub(crate) struct World {
     settings: Settings,
     pub(crate) mails: Vec<Mail>,
     sent: VecDeque<(Owner, Note)>,
+    /// Stanzas for accounts, by user.
+    pub(crate) delivered: Vec<(u64, String)>,
+    /// Rows that were asked for, one by one and by range.
+    pub(crate) gets: usize,
+    /// Rows that came back from ranges.
+    pub(crate) scanned: usize,
     /// Commits until the crash.
     commits_left: Option<usize>,
     /// Whether the crash happened; the world stands still until it restarts.
@@ -107,6 +117,9 @@ impl World {
             },
             mails: Vec::new(),
             sent: VecDeque::new(),
+            delivered: Vec::new(),
+            gets: 0,
+            scanned: 0,
             commits_left: None,
             crashed: false,
             computed: 0,
@@ -330,7 +343,15 @@ impl World {
     /// Carries out what owners have sent one another.
     fn settle(&mut self) {
         while let Some((owner, note)) = self.sent.pop_front() {
-            let Note::Command { command, job, .. } = note else { panic!("only commands are sent here") };
+            let (command, job) = match (owner, note) {
+                (_, Note::Command { command, job, .. }) => (command, job),
+                (Owner::Account(id), Note::Stanza(parcel)) => {
+                    let stanza = String::from_utf8(parcel.stanza.to_vec()).expect("stanzas are text");
+                    self.delivered.push((id.user.0, stanza));
+                    continue;
+                }
+                (owner, note) => panic!("{note:?} is not for {owner:?}"),
+            };
             if self.ask(owner, command).is_none() {
                 return;
             }
@@ -362,17 +383,38 @@ impl World {
                 let answer = self.turn(&mut out, |turn| account::apply(id, command, &mut rows, &mut row, turn));
                 Answer::Account(answer.expect("as it was written"))
             }
+            (Owner::Account(id), Command::Account(account::Command::Inbox(command))) => {
+                self.turn(&mut out, |turn| inbox::apply(id, command, true, turn));
+                Answer::Account(account::Answer::Done)
+            }
+            (Owner::Dialog(app, id), Command::Dialog(command)) => {
+                self.ask_dialog(app, id, command, &mut out);
+                Answer::Unavailable
+            }
             other => panic!("{other:?} is for nobody"),
         };
+        let mut answer = answer;
         for effect in out.drain() {
             match effect {
                 Effect::Write(batch) | Effect::WriteBehind(batch) => self.commit(batch),
                 Effect::Send(to, note) if !self.crashed => self.sent.push_back((to, note)),
                 Effect::Send(..) => {}
+                Effect::Answer(_, from_dialog) => answer = from_dialog,
                 other => panic!("{other:?} is not for the API"),
             }
         }
         (!self.crashed).then_some(answer)
+    }
+
+    fn ask_dialog(&mut self, app: AppId, id: DialogId, command: dialog::Command, out: &mut Effects) {
+        let mut state = Dialog::load(app, id, self.read(&Dialog::load_reads(app, id))).expect("as it was written");
+        let reply = Some(ReplyTo { shard: 0, ticket: 0 });
+        let note = Note::Command { command: command.into(), reply, job: None };
+        let mut progress = self.turn(out, |turn| state.note(note, turn));
+        while let Progress::Needs(reads) = progress.expect("as it was written") {
+            let rows = self.read(&reads);
+            progress = self.turn(out, |turn| state.resume(rows, turn));
+        }
     }
 
     fn turn<T>(&mut self, out: &mut Effects, apply: impl FnOnce(&mut Turn<'_>) -> T) -> T {
@@ -410,7 +452,8 @@ impl World {
         }
     }
 
-    fn read(&self, reads: &Reads) -> Rows {
+    fn read(&mut self, reads: &Reads) -> Rows {
+        self.gets += reads.0.iter().filter(|read| matches!(read, Read::Get(..))).count();
         let found = reads.0.iter().map(|read| match read {
             Read::Get(table, key) => Found::Row(self.rows.get(&(table.name(), key.as_slice().to_vec())).cloned()),
             Read::Scan { table, range, limit, backwards } => {
@@ -421,7 +464,13 @@ impl World {
                 Found::Page(if *backwards { rows.rev().take(*limit).collect() } else { rows.take(*limit).collect() })
             }
         });
-        Rows::new(found.collect())
+        let found: Vec<Found> = found.collect();
+        for found in &found {
+            if let Found::Page(page) = found {
+                self.scanned += page.len();
+            }
+        }
+        Rows::new(found)
     }
 }
 

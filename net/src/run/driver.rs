@@ -76,6 +76,7 @@ fn end(end: End) -> Turn {
 
 /// Begins to drive a connection that was just accepted.
 pub(super) fn start(local: &Rc<Local>, kind: Kind, socket: Socket, peer: IpAddr, guest: Guest) {
+    tracing::debug!(%peer, at = kind.key(), "a connection came");
     let bell = Bell::default();
     let (phase, tls) = match kind.tls() {
         Some(inside) => {
@@ -100,6 +101,7 @@ pub(super) fn adopt(local: &Rc<Local>, traveller: Traveller) {
     let bell = Bell::default();
     // Whatever the shard has to say already is found when the driver first looks.
     let id = local.with(|shard, now| shard.adopt(now, baggage));
+    tracing::debug!(%peer, ?id, shard = local.me, "a connection came to its account");
     local.bells.borrow_mut().insert(id, bell.clone());
     let socket = match Socket::adopt(fd) {
         Ok(socket) => socket,
@@ -115,7 +117,9 @@ pub(super) fn adopt(local: &Rc<Local>, traveller: Traveller) {
 }
 
 fn open(local: &Rc<Local>, arrival: Arrival, bell: &Bell) -> ConnId {
+    let peer = arrival.peer;
     let id = local.with(|shard, now| shard.open(now, arrival));
+    tracing::debug!(%peer, ?id, shard = local.me, "a connection is open");
     local.bells.borrow_mut().insert(id, bell.clone());
     id
 }
@@ -147,6 +151,7 @@ impl Driver {
     /// Leaves the shard, one way or the other.
     fn finish(self, end: End) {
         let Driver { local, socket, tls, phase, peer, guest, .. } = self;
+        tracing::debug!(%peer, shard = local.me, "a connection left");
         match phase {
             Phase::Greeting { watch, .. } | Phase::Closing { watch, .. } => {
                 local.impatient.borrow_mut().try_remove(watch);

@@ -66,9 +66,9 @@ fn users_sessions_rosters_and_waiting_messages_outlive_a_restart() {
 #[test]
 fn a_second_server_on_the_same_data_refuses_to_start() {
     let mut server = Server::start();
-    let (status, printed) = server.start_twin();
-    assert!(!status.success(), "two servers on one data directory:\n{printed}");
-    assert!(!printed.to_lowercase().contains("panicked"), "{printed}");
+    let twin = server.rookery(&[]);
+    assert!(!twin.status.success(), "two servers on one data directory: {twin:?}");
+    assert!(twin.err.contains("in use by another server"), "{twin:?}");
     assert!(server.is_running(), "the first server has to go on");
     http::new_account(server.ports.http, &server.app, "unimpressed");
 }

@@ -1,6 +1,8 @@
 //! End to end: the real server binary, real sockets, clients that were written elsewhere, and SIGKILL.
 
+mod commands;
 mod crash;
 mod external;
 mod life;
 mod login;
+mod operations;

@@ -133,6 +133,12 @@ impl Client {
         self.element()
     }
 
+    /// The certificate that the server has shown, as DER; the handshake is done with the first answer.
+    pub fn certificate(&self) -> Vec<u8> {
+        let chain = self.tls.conn.peer_certificates().expect("the handshake is done");
+        chain.first().expect("a server shows a certificate").as_ref().to_vec()
+    }
+
     /// Restarts the stream after authentication and binds.
     pub fn bind(&mut self) -> io::Result<()> {
         self.open()?;

@@ -19,6 +19,10 @@ pub const DOMAIN: &str = "localhost";
 
 const READY_SECS_MAX: u64 = 30;
 const STOP_SECS_MAX: u64 = 15;
+const CONFIGURATION: &str = "rookery.toml";
+const LOG: &str = "server.log";
+/// What a test that failed shows of the log.
+const LOG_TAIL_BYTES: u64 = 20_000;
 
 /// An application's id and keys: what an app is built with.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ pub struct App {
     pub auth_key: String,
     /// Signs `POST /session`.
     pub auth_secret: String,
+    /// Opens `GET /account_settings`.
+    pub account_key: String,
 }
 
 /// Loopback ports, one for each listener of the server.
@@ -79,8 +85,7 @@ impl Server {
     pub fn start_with(extra: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("rookery-it-").tempdir().expect("a temporary directory");
         let ports = Ports::free();
-        fs::write(directory.path().join("rookery.toml"), configuration(directory.path(), ports, extra))
-            .expect("the temporary directory is ours");
+        configure(directory.path(), ports, extra);
         let mut child = launch(directory.path());
         await_ready(&mut child, directory.path(), ports);
         let app = first_app(directory.path());
@@ -89,13 +94,22 @@ impl Server {
 
     /// A new application beside the first one.
     pub fn create_app(&self, name: &str) -> App {
-        let output = Command::new(binary())
-            .current_dir(self.directory.path())
-            .args(["--config", "rookery.toml", "app", "create", name, "--json"])
-            .output()
-            .expect("the binary ran a moment ago");
-        assert!(output.status.success(), "rookery app create: {}", String::from_utf8_lossy(&output.stderr));
-        app_from_json(&serde_json::from_slice(&output.stdout).expect("app create --json prints JSON"))
+        app_from_json(&self.rookery(&["app", "create", name, "--json"]).json())
+    }
+
+    /// Runs `rookery` with this server's configuration and these arguments until it is done.
+    pub fn rookery(&self, arguments: &[&str]) -> Printed {
+        rookery(self.directory.path(), arguments)
+    }
+
+    /// Writes the configuration anew, with other tables added; SIGHUP or a restart makes the server read it.
+    pub fn configure(&self, extra: &str) {
+        configure(self.directory.path(), self.ports, extra);
+    }
+
+    /// Where everything of this server lies: `rookery.toml`, `server.log` and the directory `data`.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// SIGKILL: no goodbye, no flush. Returns when the process is gone.
@@ -131,6 +145,13 @@ impl Server {
         await_ready(&mut self.child, self.directory.path(), self.ports);
     }
 
+    /// The numbers of `/metrics`.
+    pub fn metrics(&self) -> Metrics {
+        let answer = http::get(self.ports.http, "/metrics").expect("the server answers");
+        assert_eq!(answer.status, 200);
+        Metrics { text: String::from_utf8(answer.body).expect("metrics are text") }
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -141,20 +162,14 @@ impl Server {
         self.child.try_wait().expect("the child is ours").is_none()
     }
 
-    /// Starts a second server on the same data directory, which must not go well; its exit status and what it printed.
-    pub fn start_twin(&self) -> (ExitStatus, String) {
-        let output = Command::new(binary())
-            .current_dir(self.directory.path())
-            .args(["--config", "rookery.toml"])
-            .stdin(Stdio::null())
-            .output()
-            .expect("the binary ran a moment ago");
-        (output.status, String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
-    }
-
     /// Everything the server has printed, over all its starts; the end of it if that is long.
     pub fn log(&self) -> String {
-        read_tail(&self.directory.path().join("server.log"), 20_000)
+        read_tail(&self.directory.path().join(LOG), LOG_TAIL_BYTES)
+    }
+
+    /// Everything the server has printed, over all its starts.
+    pub fn whole_log(&self) -> String {
+        read_tail(&self.directory.path().join(LOG), u64::MAX)
     }
 
     /// What the suites in Node and Python read from their environment.
@@ -172,20 +187,24 @@ impl Server {
             ("PID", self.pid().to_string()),
         ]
         .into_iter()
-        .chain(app_environment("", &self.app))
         .map(|(name, value)| (format!("ROOKERY_{name}"), value))
+        .chain(app_environment("", &self.app))
         .collect()
     }
 }
 
 /// An application as the suites read it: `prefix` is empty for the first, `APP2_` for the second.
-pub fn app_environment(prefix: &str, app: &App) -> [(&'static str, String); 3] {
-    let names = match prefix {
-        "" => ["APP_ID", "AUTH_KEY", "AUTH_SECRET"],
-        _ => ["APP2_ID", "APP2_AUTH_KEY", "APP2_AUTH_SECRET"],
-    };
-    let [id, key, secret] = names;
-    [(id, app.id.to_string()), (key, app.auth_key.clone()), (secret, app.auth_secret.clone())]
+pub fn app_environment(prefix: &str, app: &App) -> Vec<(String, String)> {
+    let id = if prefix.is_empty() { "APP_ID" } else { "ID" };
+    [
+        (id, app.id.to_string()),
+        ("AUTH_KEY", app.auth_key.clone()),
+        ("AUTH_SECRET", app.auth_secret.clone()),
+        ("ACCOUNT_KEY", app.account_key.clone()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (format!("ROOKERY_{prefix}{name}"), value))
+    .collect()
 }
 
 impl Drop for Server {
@@ -211,10 +230,10 @@ fn binary() -> PathBuf {
     path
 }
 
-fn configuration(directory: &Path, ports: Ports, extra: &str) -> String {
+fn configure(directory: &Path, ports: Ports, extra: &str) {
     let data = directory.join("data");
     let Ports { xmpp, xmpps, websocket, bosh, https, http } = ports;
-    format!(
+    let text = format!(
         r#"domain = "{DOMAIN}"
 data_dir = "{}"
 
@@ -229,18 +248,19 @@ http = ["127.0.0.1:{http}"]
 {extra}
 "#,
         data.display()
-    )
+    );
+    fs::write(directory.join(CONFIGURATION), text).expect("the temporary directory is ours");
 }
 
 fn launch(directory: &Path) -> Child {
     let log = fs::File::options()
         .create(true)
         .append(true)
-        .open(directory.join("server.log"))
+        .open(directory.join(LOG))
         .expect("the temporary directory is ours");
     Command::new(binary())
         .current_dir(directory)
-        .args(["--config", "rookery.toml"])
+        .args(["--config", CONFIGURATION])
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a file handle can be shared"))
         .stderr(log)
@@ -251,7 +271,7 @@ fn launch(directory: &Path) -> Child {
 /// Waits until `/readyz` says 200 and every listener accepts.
 fn await_ready(child: &mut Child, directory: &Path, ports: Ports) {
     let deadline = Instant::now() + Duration::from_secs(READY_SECS_MAX);
-    let log = || read_tail(&directory.join("server.log"), 20_000);
+    let log = || read_tail(&directory.join(LOG), LOG_TAIL_BYTES);
     loop {
         if let Some(status) = child.try_wait().expect("the child is ours") {
             panic!("the server ended at its start: {status}\n{}", log());
@@ -274,16 +294,63 @@ fn accepts(port: u16) -> bool {
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 
-/// The application that the first start made, from where the server has put its keys.
+/// The application that the first start made.
 fn first_app(directory: &Path) -> App {
+    app_from_json(&rookery(directory, &["app", "list", "--json"]).json()[0])
+}
+
+/// The page that Prometheus reads.
+#[derive(Debug)]
+pub struct Metrics {
+    /// All of it.
+    pub text: String,
+}
+
+impl Metrics {
+    /// One number, over all shards. Panics when it is not there.
+    pub fn sum(&self, name: &str) -> f64 {
+        let values: Vec<f64> = self
+            .text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.split_once(' '))
+            .filter(|(labels, _)| labels.is_empty() || labels.starts_with('{'))
+            .map(|(_, value)| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+            .collect();
+        assert!(!values.is_empty(), "no {name} in\n{}", self.text);
+        values.iter().sum()
+    }
+}
+
+/// What a command of the command line said, and how it ended.
+#[derive(Debug)]
+pub struct Printed {
+    /// The exit status.
+    pub status: ExitStatus,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Printed {
+    /// Standard output as JSON; panics, showing everything, when the command failed or printed something else.
+    pub fn json(&self) -> Value {
+        assert!(self.status.success(), "{self:?}");
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Runs the binary with the configuration in a directory and these arguments, until it is done.
+pub fn rookery(directory: &Path, arguments: &[&str]) -> Printed {
     let output = Command::new(binary())
         .current_dir(directory)
-        .args(["--config", "rookery.toml", "app", "list", "--json"])
+        .args(["--config", CONFIGURATION])
+        .args(arguments)
+        .stdin(Stdio::null())
         .output()
-        .expect("the binary ran a moment ago");
-    assert!(output.status.success(), "rookery app list: {}", String::from_utf8_lossy(&output.stderr));
-    let apps: Value = serde_json::from_slice(&output.stdout).expect("app list --json prints JSON");
-    app_from_json(&apps[0])
+        .expect("the binary can be run");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("what is printed is UTF-8");
+    Printed { status: output.status, out: text(output.stdout), err: text(output.stderr) }
 }
 
 fn app_from_json(app: &Value) -> App {
@@ -292,6 +359,7 @@ fn app_from_json(app: &Value) -> App {
         id: app["id"].as_u64().unwrap_or_else(|| panic!("no `id` in {app}")),
         auth_key: text("auth_key"),
         auth_secret: text("auth_secret"),
+        account_key: text("account_key"),
     }
 }
 

@@ -35,7 +35,9 @@ pub fn python(server: &Server, module: &str, extra: &[(String, String)], secs_ma
     );
     assert!(python.exists(), "{} is not there: run tests/setup.sh, or set ROOKERY_PYTHON", python.display());
     let mut command = Command::new(python);
-    command.args(["-B", "-m", "unittest", "-v", module]).current_dir(e2e().join("python"));
+    // A test that failed may leave its sockets open; of all that is to be said then, this is the least.
+    let quiet = ["-W", "ignore::ResourceWarning"];
+    command.arg("-B").args(quiet).args(["-m", "unittest", "-v", module]).current_dir(e2e().join("python"));
     run(command, server, extra, module, secs_max);
 }
 

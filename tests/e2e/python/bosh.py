@@ -38,7 +38,7 @@ class Session:
         self.path = path
         self.rid = random.randrange(1, 2**40)
         self.sid = None
-        wanted = {"to": DOMAIN, "hold": "1", "wait": "5", "ver": "1.6", "xml:lang": "en", **attributes}
+        wanted = {"to": DOMAIN, "hold": "1", "wait": "2", "ver": "1.6", "xml:lang": "en", **attributes}
         text = " ".join(f"{key}='{value}'" for key, value in wanted.items())
         self.created = self.raw(f"<body rid='{self.rid}' {text} xmpp:version='1.0' xmlns:xmpp='{XBOSH}' xmlns='{NS['httpbind']}'/>")
         self.sid = self.created.get("sid")
@@ -94,7 +94,7 @@ class Bosh(unittest.TestCase):
         created = session.created
         self.assertGreaterEqual(len(session.sid), 22, "a sid of fewer than 128 bits can be guessed")
         self.assertNotEqual(session.sid, Session().sid)
-        self.assertLessEqual(int(created.get("wait")), 5)
+        self.assertLessEqual(int(created.get("wait")), 2)
         self.assertLessEqual(int(created.get("hold")), 1)
         self.assertEqual(created.get("requests"), "2")
         self.assertTrue(created.get("inactivity"))
@@ -129,7 +129,7 @@ class Bosh(unittest.TestCase):
         other.close()
 
     def test_an_empty_request_waits_and_then_returns_empty(self):
-        session = Session(wait="2").login(new_user("idle"))
+        session = Session().login(new_user("idle"))
         started = time.monotonic()
         body = session.send()
         self.assertEqual(len(body), 0, session.answer)

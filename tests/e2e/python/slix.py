@@ -20,7 +20,7 @@ from world import DOMAIN, new_user
 for name in ("slixmpp", "asyncio"):
     logging.getLogger(name).setLevel(logging.CRITICAL)
 
-PLUGINS = ("xep_0012", "xep_0030", "xep_0092", "xep_0199", "xep_0202", "xep_0203")
+PLUGINS = ("xep_0012", "xep_0030", "xep_0092", "xep_0199", "xep_0202", "xep_0203", "xep_0313", "xep_0441")
 
 
 class Client(slixmpp.ClientXMPP):
@@ -492,6 +492,95 @@ class Subscriptions(Suite):
         await two.until("presence", wants=lambda got: got["from"] == one.boundjid)
         await two.gone()
         await one.until("presence", wants=lambda got: got["from"] == two.boundjid and got["type"] == "unavailable")
+
+
+@unittest.skipIf(world.XMPP_ONLY, "what other servers archive is theirs to decide")
+class Archive(Suite):
+    """XEP-0313 as slixmpp's plugin asks: pages, filters, rooms, the ends, preferences."""
+
+    async def say(self, sender, to, body, kind="chat"):
+        """A message that is to be saved."""
+        message = sender.make_message(mto=to, mbody=body, mtype=kind)
+        message.xml.append(ET.fromstring("<extraParams xmlns='jabber:client'><save_to_history>1</save_to_history></extraParams>"))
+        message.send()
+        await sender.barrier()
+
+    async def bodies(self, client, **query):
+        found = client.plugin["xep_0313"].iterate(**query)
+        return [message["mam_result"]["forwarded"]["stanza"]["body"] async for message in found]
+
+    async def refused(self, condition, asking):
+        with self.assertRaises(IqError) as refusal:
+            await asking
+        self.assertEqual(refusal.exception.iq["error"]["condition"], condition)
+
+    async def test_pages_of_everything_and_of_one_conversation(self):
+        romeo, juliet = await self.pair()
+        mercutio = await self.client(new_user("mercutio"))
+        expected = []
+        for n in range(12):
+            sender, to = [(romeo, juliet), (juliet, romeo), (mercutio, romeo)][n % 3]
+            await self.say(sender, to.boundjid.bare, f"line {n}")
+            await to.message(f"line {n}")
+            expected.append(f"line {n}")
+        self.assertEqual(await self.bodies(romeo), expected)
+        self.assertEqual(await self.bodies(romeo, rsm={"max": 5}), expected)
+        self.assertEqual(await self.bodies(romeo, rsm={"max": 5}, reverse=True), expected[::-1])
+        with_mercutio = expected[2::3]
+        self.assertEqual(await self.bodies(romeo, with_jid=mercutio.boundjid.bare, rsm={"max": 2}), with_mercutio)
+        self.assertEqual(await self.bodies(mercutio), with_mercutio)
+        later = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
+        self.assertEqual(await self.bodies(romeo, start=later), [])
+        self.assertEqual(await self.bodies(romeo, end=later), expected)
+
+        answer = await romeo.plugin["xep_0313"].retrieve(rsm={"max": 3}, timeout=8)
+        self.assertEqual(len(answer["mam"]["results"]), 3)
+        self.assertNotEqual(answer["mam_fin"]["complete"], "true")
+        ends = (await romeo.plugin["xep_0313"].get_archive_metadata(timeout=8))["mam_metadata"]
+        self.assertEqual(ends["start"]["id"], answer["mam"]["results"][0]["mam_result"]["id"])
+        self.assertLessEqual(ends["start"]["timestamp"], ends["end"]["timestamp"])
+        info = (await romeo.plugin["xep_0030"].get_info(romeo.boundjid.bare, timeout=8))["disco_info"]
+        for feature in ("urn:xmpp:mam:2", "urn:xmpp:mam:2#extended", "urn:xmpp:sid:0"):
+            self.assertIn(feature, info["features"])
+
+    async def test_an_archive_is_its_owners_alone(self):
+        romeo, juliet = await self.pair()
+        tybalt = await self.client(new_user("tybalt"))
+        await self.say(romeo, juliet.boundjid.bare, "secret")
+        await juliet.message("secret")
+        mam = tybalt.plugin["xep_0313"]
+        await self.refused("service-unavailable", mam.retrieve(jid=romeo.boundjid.bare, timeout=8))
+        await self.refused("service-unavailable", mam.get_archive_metadata(jid=romeo.boundjid.bare, timeout=8))
+        self.assertEqual(await self.bodies(tybalt), [])
+
+    async def test_the_archive_of_a_room(self):
+        romeo, juliet = await self.pair()
+        tybalt = await self.client(new_user("tybalt"))
+        body = {"type": 2, "name": "Capulets", "occupants_ids": [juliet.user.id]}
+        made = world.rest("POST", "/chat/Dialog.json", token=romeo.user.session(), body=body)
+        self.assertEqual(made.status, 201, made)
+        room = made.json["xmpp_room_jid"]
+        romeo.send_raw(f"<presence to='{room}/{romeo.user.id}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        await romeo.barrier()
+        for n in range(3):
+            await self.say(romeo, room, f"all {n}", kind="groupchat")
+            await romeo.message(f"all {n}")
+        self.assertEqual(await self.bodies(juliet, jid=room, rsm={"max": 2}), ["all 0", "all 1", "all 2"])
+        self.assertEqual(await self.bodies(juliet, with_jid=room), ["all 0", "all 1", "all 2"])
+        self.assertEqual(await self.bodies(juliet), [], "rooms are no part of a user's own archive")
+        history = world.rest("GET", "/chat/Message.json", token=juliet.user.session(), query=[("chat_dialog_id", made.json["_id"])])
+        found = [message async for message in juliet.plugin["xep_0313"].iterate(jid=room)]
+        self.assertEqual([item["_id"] for item in history.json["items"]], [message["mam_result"]["id"] for message in found])
+        await self.refused("item-not-found", tybalt.plugin["xep_0313"].retrieve(jid=room, timeout=8))
+
+    async def test_preferences_are_kept(self):
+        romeo = await self.client(new_user("romeo"))
+        prefs = (await romeo.plugin["xep_0441"].get_preferences(timeout=8))["mam_prefs"]
+        self.assertEqual((prefs["default"], prefs["always"], prefs["never"]), ("never", set(), set()))
+        friend = slixmpp.JID(new_user("friend").bare)
+        await romeo.plugin["xep_0441"].set_preferences(default="roster", always=[friend], never=[], timeout=8)
+        prefs = (await romeo.plugin["xep_0441"].get_preferences(timeout=8))["mam_prefs"]
+        self.assertEqual((prefs["default"], prefs["always"]), ("roster", {friend}))
 
 
 class Services(Suite):

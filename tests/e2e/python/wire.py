@@ -103,9 +103,9 @@ class Stream:
     def send(self, data):
         self.sock.sendall(data.encode() if isinstance(data, str) else data)
 
-    def pour(self, data):
-        """Sends a lot to somebody who may stop reading; False when the server broke off before it was all out."""
-        self.sock.settimeout(20)
+    def pour(self, data, patience=20):
+        """Sends a lot to somebody who may stop reading; False when the server broke off or stopped before it was all out."""
+        self.sock.settimeout(patience)
         try:
             self.send(data)
             return True

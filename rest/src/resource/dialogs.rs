@@ -32,7 +32,7 @@ mod fields;
 pub(super) mod list;
 mod notifications;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 const CHAT: Segment = Segment::Is("chat");
 const DIALOG: Segment = Segment::Is("Dialog");

@@ -8,7 +8,7 @@ use std::vec::IntoIter;
 
 use proto::jid::user::{AppId, DialogId, MessageId, UserId};
 use proto::model::dialog::page::Shown;
-use proto::model::dialog::{Answer, Answered, Attachment, Command, Delivery, Draft, Marks, Which};
+use proto::model::dialog::{Answer, Answered, Attachment, Command, Delivery, Draft, Marks, Refusal, Which};
 use proto::owner::AccountId;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -238,10 +238,13 @@ fn remove_in(
     then: impl FnOnce(Outcome) -> Flow + 'static,
 ) -> Flow {
     let Some((dialog, ids)) = left.next() else { return then(outcome) };
-    let command = Command::Remove { by: id.user, ids, force };
+    let command = Command::Remove { by: id.user, ids: ids.clone(), force };
     ask_dialog(id.app, dialog, command, move |answered, _| {
-        let Answer::Sorted { done, denied, missing } = answered.answer else {
-            return Err(refusal_in(answered.answer));
+        let (done, denied, missing) = match answered.answer {
+            Answer::Sorted { done, denied, missing } => (done, denied, missing),
+            Answer::Refused(Refusal::Forbidden) => (Vec::new(), ids, Vec::new()),
+            Answer::Refused(Refusal::NoDialog) => (Vec::new(), Vec::new(), ids),
+            other => return Err(refusal_in(other)),
         };
         for (to, from) in [(&mut outcome.done, done), (&mut outcome.denied, denied), (&mut outcome.missing, missing)] {
             to.extend(from.iter().map(MessageId::to_string));

@@ -27,6 +27,8 @@ use crate::stanza::{Entrusted, Receipt, Sender};
 use crate::xml::Element;
 
 pub mod acks;
+mod copies;
+mod held;
 mod incoming;
 mod lookup;
 pub mod offline;
@@ -39,7 +41,10 @@ mod subscription;
 mod tests;
 mod visiting;
 
+pub(crate) use outgoing::is_lasting;
+
 use acks::Acks;
+use held::Held;
 use lookup::Lookup;
 use offline::{Drain, Queue, Reissue};
 use presence::Presence;
@@ -89,6 +94,10 @@ pub struct Session {
     directed: Vec<Box<str>>,
     /// Counts stanzas, once XEP-0198 is on.
     acks: Option<Box<Acks>>,
+    /// Wants copies of what the other sessions send. XEP-0280.
+    carbons: bool,
+    /// Set while nobody looks at the client: what it need not know yet. XEP-0352.
+    held: Option<Box<Held>>,
 }
 
 impl Session {
@@ -245,6 +254,10 @@ impl Account {
 
     /// Ties a session to an address of this account. A session that has it already makes way. RFC 6120 §7.
     pub fn bind(&mut self, id: SessionId, full: &FullJid, turn: &mut Turn<'_>) -> Result<Arc<str>, Condition> {
+        self.held_back(turn, |account, turn| account.takes_in(id, full, turn))
+    }
+
+    fn takes_in(&mut self, id: SessionId, full: &FullJid, turn: &mut Turn<'_>) -> Result<Arc<str>, Condition> {
         if self.record.is_none() {
             return Err(Condition::NotAllowed);
         }
@@ -266,12 +279,14 @@ impl Account {
             interested: false,
             directed: Vec::new(),
             acks: None,
+            carbons: false,
+            held: None,
         });
         Ok(jid)
     }
 
     /// The session is over, whatever ended it.
-    pub fn unbind(&mut self, id: SessionId, turn: &mut Turn<'_>) {
+    fn unbind(&mut self, id: SessionId, turn: &mut Turn<'_>) {
         let Some(at) = self.sessions.iter().position(|session| session.id == id) else { return };
         self.leave(id, None, turn);
         self.sessions.remove(at);
@@ -279,9 +294,11 @@ impl Account {
 
     /// The connection of a session is gone, and these messages did not get through it.
     pub fn detach(&mut self, id: SessionId, returned: Vec<Entrusted>, turn: &mut Turn<'_>) {
-        self.unbind(id, turn);
-        self.end_drain_of(id, &returned, turn);
-        self.returned(returned, turn);
+        self.held_back(turn, |account, turn| {
+            account.unbind(id, turn);
+            account.end_drain_of(id, &returned, turn);
+            account.returned(returned, turn);
+        });
         if self.sessions.len() <= 1 {
             // Nobody is left for anything to come back from that came back before.
             self.reissued.clear();
@@ -290,6 +307,16 @@ impl Account {
 
     /// Takes a stanza (or another top-level element) from one of the account's own sessions.
     pub fn stanza(
+        &mut self,
+        from: SessionId,
+        stanza: Element<'_>,
+        rows: Option<Rows>,
+        turn: &mut Turn<'_>,
+    ) -> Result<Progress, Fault> {
+        self.held_back(turn, |account, turn| account.says(from, stanza, rows, turn))
+    }
+
+    fn says(
         &mut self,
         from: SessionId,
         stanza: Element<'_>,
@@ -331,6 +358,7 @@ impl Account {
             Note::Drain(session) => self.plan_drain(*session),
             Note::Returned(_)
             | Note::Confirmed(_)
+            | Note::Copied(_)
             | Note::Handled { .. }
             | Note::Visit { .. }
             | Note::Absent { .. } => Reads::none(),
@@ -339,8 +367,13 @@ impl Account {
 
     /// Takes a note from another owner, or from itself by way of the shard, with the rows of [`Account::plan`].
     pub fn note(&mut self, note: Note, rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
+        self.held_back(turn, |account, turn| account.hears(note, rows, turn))
+    }
+
+    fn hears(&mut self, note: Note, rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
         match note {
             Note::Stanza(parcel) => self.takes(parcel, rows, turn),
+            Note::Copied(parcel) => self.copy(&parcel.from.jid, &parcel.stanza, turn),
             Note::Command { command, reply, job } => {
                 self.obey(command, reply, rows, turn)?;
                 if let Some(job) = job {
@@ -440,7 +473,7 @@ pub fn absent(id: AccountId, note: Note, turn: &mut Turn<'_>) -> Option<Note> {
             incoming::settle(&parcel, turn);
             None
         }
-        Note::Handled { .. } | Note::Drain(_) => None,
+        Note::Handled { .. } | Note::Drain(_) | Note::Copied(_) => None,
         other => Some(other),
     }
 }

@@ -146,7 +146,8 @@ impl Dialog {
     pub fn note(&mut self, note: Note, turn: &mut Turn<'_>) -> Flow {
         debug_assert!(self.pending.is_none(), "one input at a time");
         match note {
-            Note::Stanza(parcel) => self.saves_private(parcel, turn),
+            Note::Stanza(parcel) => self.saves_private(parcel, false, turn),
+            Note::Copied(parcel) => self.saves_private(parcel, true, turn),
             Note::Visit { session, parcel } => match parcel.kind {
                 Kind::Message { kind, .. } => self.takes_message(session, parcel, kind, turn),
                 Kind::Presence { kind, .. } => self.takes_presence(session, parcel, kind, turn),

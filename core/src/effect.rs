@@ -45,6 +45,9 @@ pub struct JobRef {
 pub enum Note {
     /// A stanza for (or on behalf of) an account.
     Stanza(Parcel),
+    /// As `Stanza`, for a message whose sender's other sessions want copies: to the dialog that saves it, and from there to the
+    /// sender's account with the message as it is delivered. XEP-0280
+    Copied(Parcel),
     /// A stanza from a session of an account for a dialog or its room.
     Visit {
         /// Which of the sender's sessions.
@@ -187,6 +190,11 @@ impl Effects {
     /// The list so far, for tests that read the order off it.
     pub fn as_slice(&self) -> &[Effect] {
         &self.0
+    }
+
+    /// Takes out what was added after the first `at`.
+    pub(crate) fn take_from(&mut self, at: usize) -> Vec<Effect> {
+        self.0.split_off(at.min(self.0.len()))
     }
 
     /// Takes the list out and leaves its capacity behind.

@@ -16,6 +16,8 @@ use crate::xml::{Element, Writer};
 
 pub(crate) mod archive;
 mod caps;
+pub(crate) mod carbons;
+mod client_state;
 mod contact_addresses;
 mod disco;
 mod entity_time;
@@ -62,6 +64,8 @@ pub static EXTENSIONS: &[&Extension] = &[
     &archive::ARCHIVE,
     &archive::PREFERENCES,
     &archive::STANZA_IDS,
+    &carbons::CARBONS,
+    &client_state::CLIENT_STATE,
     &stream_limits::STREAM_LIMITS,
 ];
 

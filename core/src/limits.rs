@@ -14,6 +14,10 @@ pub const ROSTER_ITEMS_MAX: usize = 3_000;
 pub const ROSTER_GROUPS_MAX: usize = 64;
 /// Bytes of a roster name or group.
 pub const ROSTER_TEXT_BYTES_MAX: usize = 1023;
+/// Stanzas held back for an inactive client; the last of them sets all free. XEP-0352.
+pub const HELD_STANZAS_MAX: usize = 50;
+/// Bytes held back for an inactive client.
+pub const HELD_BYTES_MAX: usize = 64 * 1024;
 /// Connected resources of one account.
 pub const RESOURCES_MAX: usize = 32;
 /// Bytes of a user's vCard, picture included.

@@ -562,6 +562,7 @@ impl<D: Desk> Shard<D> {
                 self.effects.push(Effect::WriteBehind(batch));
             }
             Note::Stanza(_)
+            | Note::Copied(_)
             | Note::Command { .. }
             | Note::Returned(_)
             | Note::Drain(_)
@@ -783,6 +784,7 @@ fn unanswered(note: &Note) -> Option<ReplyTo> {
     match note {
         Note::Command { reply, .. } => *reply,
         Note::Stanza(_)
+        | Note::Copied(_)
         | Note::Returned(_)
         | Note::Confirmed(_)
         | Note::Drain(_)

@@ -62,9 +62,19 @@ impl Account {
             None => stamped(stanza, &sender.jid, &[]),
         };
         let taker = self.first_taker(account, kind, stanza, turn);
+        let is_copied = account != self.id && self.is_copied(from, kind, stanza);
         let kind = Kind::Message { kind, lasting: is_lasting(stanza) };
         let parcel = Parcel { from: sender, resource, kind, stanza: stanza_bytes, receipt };
-        turn.out.send(taker, Note::Stanza(parcel));
+        let note = match taker {
+            // It will change what it saves; the copies are of what is delivered.
+            Owner::Dialog(..) if is_copied => Note::Copied(parcel),
+            Owner::Account(_) if is_copied => {
+                self.copy(&parcel.from.jid, &parcel.stanza, turn);
+                Note::Stanza(parcel)
+            }
+            Owner::Account(_) | Owner::Dialog(..) | Owner::App(_) => Note::Stanza(parcel),
+        };
+        turn.out.send(taker, note);
         receipt.is_some()
     }
 
@@ -247,7 +257,7 @@ pub(super) fn address<'a>(stanza: Element<'a>) -> Option<std::borrow::Cow<'a, st
 }
 
 /// Whether the message is of use to a user who comes later: all but those that hold nothing but a chat state (XEP-0085 §5.5).
-pub(super) fn is_lasting(message: Element<'_>) -> bool {
+pub(crate) fn is_lasting(message: Element<'_>) -> bool {
     let mut children = message.children().filter(|child| !child.is("thread", ns::CLIENT)).peekable();
     children.peek().is_none() || !children.all(ext::is_chat_state)
 }

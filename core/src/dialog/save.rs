@@ -113,8 +113,8 @@ impl Dialog {
         }
     }
 
-    /// A message from one user to another that is to be saved.
-    pub(super) fn saves_private(&mut self, parcel: Parcel, turn: &mut Turn<'_>) -> Flow {
+    /// A message from one user to another that is to be saved. The sender's other clients may want copies.
+    pub(super) fn saves_private(&mut self, parcel: Parcel, copied: bool, turn: &mut Turn<'_>) -> Flow {
         let mut nodes = Nodes::new();
         let Some((by, other, id)) =
             reread(&mut nodes, &parcel.stanza).and_then(|message| self.parties(&parcel, message))
@@ -132,10 +132,12 @@ impl Dialog {
                 return Ok(Progress::Done);
             };
             match ready.known {
-                Some(place) if place.sender == by => dialog.repeats_private(parcel, other, place, turn),
+                Some(place) if place.sender == by => dialog.repeats_private(parcel, copied, other, place, turn),
                 known => {
                     let id = id.filter(|_| known.is_none());
-                    dialog.saves_new_private(&parcel, by, other, id, ready, turn);
+                    if let Some(stanza) = dialog.saves_new_private(&parcel, by, other, id, ready, turn) {
+                        dialog.brings(&parcel, copied, other, stanza, turn);
+                    }
                     Ok(Progress::Done)
                 }
             }
@@ -159,31 +161,45 @@ impl Dialog {
         id: Option<MessageId>,
         ready: Ready,
         turn: &mut Turn<'_>,
-    ) {
+    ) -> Option<bytes::Bytes> {
         let to = bare(self.account(other), turn.site);
         let from = bare(self.account(by), turn.site);
         let forged = |child: Element<'_>| is_forged_id(child, &[&to, &from]);
         let saved = self.rewrite(&parcel.stanza, id, &to, &forged, turn);
-        let Some((row, text)) = saved else { return };
+        let (row, text) = saved?;
         let row = MessageRow { sender: by, recipient: Some(other), ..row };
-        let Body::Stanza(bytes) = &row.body else { return };
-        let stanza = bytes.clone();
+        let Body::Stanza(bytes) = &row.body else { return None };
+        let stanza = bytes::Bytes::from(bytes.clone());
         self.append(&row, text.as_deref(), ready, turn);
-        turn.out.send(Owner::Account(self.account(other)), Note::Stanza(refilled(parcel, stanza.into())));
+        Some(stanza)
+    }
+
+    /// The message goes to the recipient, and back to the sender when other clients there want copies of it. XEP-0280.
+    fn brings(&self, parcel: &Parcel, copied: bool, other: UserId, stanza: bytes::Bytes, turn: &mut Turn<'_>) {
+        let parcel = refilled(parcel, stanza);
+        if let Some(sender) = parcel.from.account.filter(|_| copied) {
+            let copy = Parcel { receipt: None, ..parcel.clone() };
+            turn.out.send(Owner::Account(sender), Note::Copied(copy));
+        }
+        turn.out.send(Owner::Account(self.account(other)), Note::Stanza(parcel));
     }
 
     /// The message is there already. If this very state saved it, it went out then.
-    fn repeats_private(&mut self, parcel: Parcel, other: UserId, place: Place, turn: &mut Turn<'_>) -> Flow {
+    fn repeats_private(
+        &mut self,
+        parcel: Parcel,
+        copied: bool,
+        other: UserId,
+        place: Place,
+        turn: &mut Turn<'_>,
+    ) -> Flow {
         if place.order > self.loaded_to {
             report(parcel.receipt, turn);
             return Ok(Progress::Done);
         }
         self.read_message(place.order, turn, move |dialog, row, turn| {
             match row.map(|row| row.body) {
-                Some(Body::Stanza(bytes)) => {
-                    let parcel = refilled(&parcel, bytes.into());
-                    turn.out.send(Owner::Account(dialog.account(other)), Note::Stanza(parcel));
-                }
+                Some(Body::Stanza(bytes)) => dialog.brings(&parcel, copied, other, bytes.into(), turn),
                 Some(Body::Plain { .. }) | None => report(parcel.receipt, turn),
             }
             Ok(Progress::Done)

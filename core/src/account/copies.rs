@@ -1,0 +1,37 @@
+//! Copies of what one of the account's sessions sends, for the others. The rules are in [`carbons`].
+
+use crate::effect::{SessionId, Turn};
+use crate::ext::carbons;
+use crate::stanza::MessageKind;
+use crate::xml::{Element, Nodes};
+
+use super::Account;
+use super::incoming::reread;
+
+impl Account {
+    /// The session wants copies from now on, or no more.
+    pub fn set_carbons(&mut self, session: SessionId, on: bool) {
+        if let Some(session) = self.session_mut(session) {
+            session.carbons = on;
+        }
+    }
+
+    /// Whether this message of a session has to be copied to another one. Looks at the message only when there is one.
+    pub(super) fn is_copied(&self, from: SessionId, kind: MessageKind, message: Element<'_>) -> bool {
+        self.sessions.iter().any(|session| session.carbons && session.id != from) && carbons::is_copied(kind, message)
+    }
+
+    /// Gives a message of one's own, as it is delivered, to all other sessions that want copies.
+    pub(super) fn copy(&self, sender: &str, stanza: &[u8], turn: &mut Turn<'_>) {
+        let mut takers = self.sessions.iter().filter(|session| session.carbons && *session.jid != *sender).peekable();
+        if takers.peek().is_none() {
+            return;
+        }
+        let mut nodes = Nodes::new();
+        let Ok(message) = reread(&mut nodes, stanza) else { return };
+        let copy = carbons::sent(&self.jid, message);
+        for session in takers {
+            turn.out.deliver(session.id, carbons::for_resource(&copy, &session.jid));
+        }
+    }
+}

@@ -575,12 +575,11 @@ class Archive(Suite):
 
     async def test_preferences_are_kept(self):
         romeo = await self.client(new_user("romeo"))
-        prefs = (await romeo.plugin["xep_0441"].get_preferences(timeout=8))["mam_prefs"]
-        self.assertEqual((prefs["default"], prefs["always"], prefs["never"]), ("never", set(), set()))
+        prefs = romeo.plugin["xep_0441"]
+        self.assertEqual(await prefs.get_preferences(timeout=8), ("never", set(), set()))
         friend = slixmpp.JID(new_user("friend").bare)
-        await romeo.plugin["xep_0441"].set_preferences(default="roster", always=[friend], never=[], timeout=8)
-        prefs = (await romeo.plugin["xep_0441"].get_preferences(timeout=8))["mam_prefs"]
-        self.assertEqual((prefs["default"], prefs["always"]), ("roster", {friend}))
+        await prefs.set_preferences(default="roster", always=[friend], never=[], timeout=8)
+        self.assertEqual(await prefs.get_preferences(timeout=8), ("roster", {friend}, set()))
 
 
 class Services(Suite):

@@ -622,6 +622,45 @@ class Bound(Hostile):
         stream.close()
         attacker.close()
 
+    @unittest.skipIf(world.XMPP_ONLY, "what other servers archive is theirs to decide")
+    def test_b15_absurd_questions_to_archives(self):
+        attacker = self.attacker()
+        saved = "<extraParams xmlns='jabber:client'><save_to_history>1</save_to_history></extraParams>"
+        for n in range(120):
+            attacker.send(f"<message to='{self.victim_user.bare}' type='chat'><body>{n} {'x' * 2_000}</body>{saved}</message>")
+        attacker.ping(timeout=30)
+        own, mam, rsm = self.attacker_user.bare, "urn:xmpp:mam:2", "http://jabber.org/protocol/rsm"
+
+        def page(inside):
+            return f"<set xmlns='{rsm}'>{inside}</set>"
+
+        def form(var, *values):
+            fields = f"<field var='{var}'>{''.join(f'<value>{value}</value>' for value in values)}</field>"
+            return f"<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>{mam}</value></field>{fields}</x>"
+
+        refused = [
+            page("<max>-1</max>"), page("<max>1e9</max>"), page("<max/>"), page("<max>1</max><max>2</max>"), page("") * 2,
+            page("<after>x</after>"), page("<before>' OR 1=1</before>"), page("<after>000000000000000000000000</after>"),
+            page(f"<after>{'f' * 100_000}</after>"), page("<index>4294967296</index>"),
+            form("start", "never"), form("end", "2026-02-31T00:00:00Z"), form("with", "@@"), form("with", "x" * 5_000),
+            form("ids", *["54789d5e6df5e6f921b7acda"] * 5_000), form("order by", "1"), form("start", "a", "b"),
+            form("start", "2020-01-01T00:00:00Z").replace("submit", "result"), form("with", "a@x") * 2,
+        ]
+        for inside in refused:
+            answer = attacker.iq("set", f"<query xmlns='{mam}'>{inside}</query>", to=own)
+            self.assertEqual(answer.get("type"), "error", inside[:200])
+        self.assertEqual(attacker.iq("set", f"<query xmlns='{mam}' queryid='{'q' * 10_000}'/>", to=own).get("type"), "error")
+        for inside in (page(f"<max>{10 ** 40}</max>"), page("<max>100000</max><before/>"), form("start", "0001-01-01T00:00:00Z"),
+                       form("end", "9999-12-31T23:59:59Z"), page("<max>0</max>")):
+            answer = attacker.iq("set", f"<query xmlns='{mam}'>{inside}</query>", to=own, timeout=20)
+            self.assertEqual(answer.get("type"), "result", inside)
+        # Every answer is a hundred times the question, and nobody reads them.
+        for n in range(2_000):
+            if not attacker.pour(f"<iq type='set' id='f{n}'><query xmlns='{mam}'>{page('<max>100</max>')}</query></iq>".encode(), patience=2):
+                break
+        self.memory_is_bounded()
+        attacker.close()
+
     def test_half_closed_by_the_client(self):
         attacker = self.attacker()
         attacker.send("</stream:stream>")

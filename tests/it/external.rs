@@ -15,6 +15,11 @@ fn the_quickblox_sdk_works_unmodified() {
 }
 
 #[test]
+fn the_quickblox_sdk_has_dialogs_history_and_rooms() {
+    suite::node(&Server::start(), "quickblox-dialogs.test.mjs", &[], SUITE_SECS_MAX);
+}
+
+#[test]
 fn xmpp_js_works_over_starttls_tls_and_websocket() {
     suite::node(&Server::start(), "xmppjs.test.mjs", &[], SUITE_SECS_MAX);
 }

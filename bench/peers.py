@@ -6,7 +6,9 @@
 
 Installs the two if they are missing (Debian, root), starts each server alone on loopback with private ports, a
 self-signed P-256 certificate, SCRAM accounts, roster, carbons, stream management and offline storage, without shapers and
-without s2s; runs the scenarios of rookery-bench against it; stops it; takes the next. Prints a markdown table; the JSON
+without s2s; runs the scenarios of rookery-bench against it; stops it; takes the next. Archives are off, as they cost every
+message, except for the scenarios that are about them: those get a server of their own with mod_mam (ejabberd: Mnesia,
+Prosody: SQLite), which keeps everything, where Rookery keeps what asks for it (`save_to_history`). Prints a markdown table; the JSON
 results stay in --out. Only the server's own CPU time counts, so the driver on the same machine costs nobody anything but
 cache. Everything started here is ended here, by its process id.
 """
@@ -17,7 +19,6 @@ import hashlib
 import hmac
 import json
 import os
-import re
 import resource
 import shutil
 import signal
@@ -30,6 +31,7 @@ import time
 from pathlib import Path
 
 DOMAIN = "localhost"
+MUC_DOMAIN = f"conference.{DOMAIN}"
 PASSWORD = "rookery-bench"
 SALT = b"rookery-bench-16"
 ITERATIONS = 4096
@@ -56,13 +58,14 @@ class Server:
 
     name = ""
     # Scenarios it cannot take part in, and arguments that go with all others.
-    without = ("saved",)
+    without = ()
     arguments = []
     environment = {}
 
-    def __init__(self, directory, options):
+    def __init__(self, directory, options, archive):
         self.directory = Path(directory) / self.name
         self.options = options
+        self.archive = archive
         self.process = None
         self.users = self.directory / "users.txt"
         self.port = free_port()
@@ -119,6 +122,10 @@ class Server:
         """Writes the file of users; servers whose users come with their store have nothing else to do."""
         self.users.write_text("".join(f"{name}@{DOMAIN} {PASSWORD}\n" for name in self.names()))
 
+    def rooms(self):
+        """Arguments that say which rooms: by default such as are made by entering them."""
+        return ["--muc", MUC_DOMAIN]
+
     def certificate(self):
         """A P-256 key and certificate in one file, as all servers here get one."""
         pem = self.directory / "cert.pem"
@@ -139,6 +146,8 @@ class Ejabberd(Server):
 
     def prepare(self):
         (self.directory / "mnesia").mkdir()
+        # Each user's archive as it is by default with Mnesia; a page of 100 is within its bounds.
+        archive = "  mod_mam: {db_type: mnesia, default: always, compress_xml: false}" if self.archive else ""
         (self.directory / "ejabberd.yml").write_text(f"""\
 hosts: [{DOMAIN}]
 loglevel: error
@@ -161,6 +170,13 @@ modules:
   mod_last: {{}}
   mod_version: {{}}
   mod_offline: {{access_max_user_messages: max_user_offline_messages}}
+  mod_muc:
+    host: {MUC_DOMAIN}
+    max_users: 5000
+    max_user_conferences: 1000
+    history_size: 0
+    default_room_options: {{max_users: 5000, mam: {str(self.archive).lower()}}}
+{archive}
 """)
         stored, server = (base64.b64encode(key).decode() for key in scram_keys())
         salt = base64.b64encode(SALT).decode()
@@ -205,26 +221,40 @@ class Prosody(Server):
         )
         for name in self.names():
             (accounts / f"{name}.dat").write_text(account)
+        mam, archive, muc_mam = "", "", ""
+        if self.archive:
+            mam = ', "mam"'
+            archive = """\
+default_archive_policy = true
+max_archive_query_results = 100
+storage = { archive = "sql", muc_log = "sql" }
+sql = { driver = "SQLite3", database = "archive.sqlite" }"""
+            muc_mam = '  modules_enabled = { "muc_mam" }\n  muc_log_by_default = true\n  max_archive_query_results = 100'
         config = self.directory / "prosody.cfg.lua"
         config.write_text(f"""\
 run_as_root = true
 pidfile = "{self.directory}/prosody.pid"
 data_path = "{self.directory}/data"
-modules_enabled = {{ "roster", "saslauth", "tls", "disco", "ping", "time", "version", "carbons", "smacks", "blocklist" }}
+modules_enabled = {{
+  "roster", "saslauth", "tls", "disco", "ping", "time", "version", "carbons", "smacks", "blocklist"{mam}
+}}
 modules_disabled = {{ "s2s" }}
 c2s_ports = {{ {self.port} }}
 c2s_interfaces = {{ "127.0.0.1" }}
 c2s_direct_tls_ports = {{}}
 c2s_require_encryption = false
 authentication = "internal_hashed"
-storage = "internal"
+default_storage = "internal"
 network_backend = "epoll"
 network_settings = {{ tcp_backlog = 1024 }}
 -- Faster than Prosody's default, for messages and for logins.
 gc = {{ mode = "generational" }}
 log = {{ warn = "{self.directory}/prosody.log" }}
 ssl = {{ key = "{pem}", certificate = "{pem}" }}
+{archive}
 VirtualHost "{DOMAIN}"
+Component "{MUC_DOMAIN}" "muc"
+{muc_mam}
 """)
         return ["prosody", "-F", "--config", str(config)]
 
@@ -233,7 +263,7 @@ class Relay(Server):
     """The floor: forwards messages between TLS connections, stores nothing, checks nothing."""
 
     name = "relay"
-    without = ("login-scram", "offline", "saved")
+    without = ("login-scram", "offline", "saved", "archive", "muc", "muc-rate", "muc-saved")
     arguments = ["--mechanism", "plain"]
 
     def prepare(self):
@@ -241,10 +271,9 @@ class Relay(Server):
 
 
 class Rookery(Server):
-    """Ours; its users are made as an app makes them, through the REST API with the keys printed at the first start."""
+    """Ours; its users are made as an app makes them, through the REST API with the first app's keys."""
 
     name = "rookery"
-    without = ()
 
     def prepare(self):
         self.api = free_port()
@@ -253,6 +282,7 @@ class Rookery(Server):
         # The limits that correspond to shapers and quotas, which the others have switched off, too.
         config.write_text(f"""\
 domain = "{DOMAIN}"
+muc_domain = "{MUC_DOMAIN}"
 data_dir = "{self.directory}/data"
 
 [listen]
@@ -278,30 +308,42 @@ connections_max = 0
         return [self.options.rookery, "--config", str(config)]
 
     def answers(self):
-        return super().answers() and all(self.keys())
+        return self.run_file().exists() and super().answers()
+
+    def run_file(self):
+        """What a running server leaves in its data directory; written when it listens."""
+        return self.directory / "data" / "run.json"
 
     def keys(self):
-        """Application id, authorization key and secret from the box that the first start prints."""
-        text = re.sub(r"\x1b\[[0-9;]*m", "", self.last_words())
-        labels = (r"app(?:lication)?[ _-]*id", r"auth(?:ori[sz]ation)?[ _-]*key", r"secret")
-        found = [re.search(label + r"[^\w\n]+([\w.~+/=-]+)", text, re.IGNORECASE) for label in labels]
-        return [match and match[1] for match in found]
+        """Application id, authorization key and secret."""
+        found = json.loads(self.run_file().read_text())
+        return str(found["app_id"]), found["auth_key"], found["auth_secret"]
+
+    def make(self, what, *arguments):
+        app, key, secret = self.keys()
+        access = ["--api", f"http://127.0.0.1:{self.api}", "--app", app, "--key", key, "--secret", secret]
+        subprocess.run([self.options.bench, what, "rookery", *access, *arguments], check=True)
 
     def populate(self):
-        app, key, secret = self.keys()
-        subprocess.run(
-            [self.options.bench, "users", "rookery", "--api", f"http://127.0.0.1:{self.api}", "--app", app]
-            + ["--key", key, "--secret", secret, "--domain", DOMAIN, "--password", PASSWORD]
-            + ["--count", str(self.options.users), "--out", self.users],
-            check=True,
-        )
+        wish = ["--domain", DOMAIN, "--password", PASSWORD, "--count", str(self.options.users)]
+        self.make("users", *wish, "--out", self.users)
+
+    def rooms(self):
+        """Here rooms are dialogs, made once for all scenarios of this start."""
+        path = self.directory / "rooms.txt"
+        if not path.exists():
+            size = ["--rooms", str(self.options.rooms), "--members", str(self.options.members)]
+            self.make("rooms", "--users", self.users, *size, "--out", path)
+        return ["--rooms-file", str(path)]
 
 
 def run(server, scenario, arguments, out, options, tls="starttls"):
     """One scenario; returns the result, or None if the driver could not measure."""
     path = out / f"{server.name}-{scenario}.json"
     path.unlink(missing_ok=True)
-    extra = [] if "--mechanism" in arguments else server.arguments
+    extra = [] if "--mechanism" in arguments else list(server.arguments)
+    if arguments[0] == "muc":
+        extra += server.rooms()
     command = [options.bench, *arguments, *extra, "--port", str(server.port), "--tls", tls, "--users", str(server.users)]
     command += ["--pid", str(server.process.pid), "--server", server.name, "--json", str(path)]
     print(f"== {server.name}: {scenario}", flush=True)
@@ -313,22 +355,36 @@ def run(server, scenario, arguments, out, options, tls="starttls"):
 
 
 def scenarios(options):
-    """Name and arguments, grouped by server start: memory is read on a fresh server."""
+    """Whether archives are on, then names and arguments, grouped by server start: memory is read on a fresh server."""
     rate, secs = str(options.rate), str(options.secs)
     connections = options.connections
     plain = ["--mechanism", "plain"]
     pairs = ["pairs", "--pairs", "50", "--secs", secs]
+    muc = ["muc", "--rooms", str(options.rooms), "--members", str(options.members), "--secs", secs]
+    muc_rate = ["--rate", str(options.muc_rate)]
     return [
-        {"idle": ["idle", "--connections", str(connections), "--hold-secs", "10"]},
-        {
-            "saturated": [*pairs, "--window", "1"],
-            "rate": [*pairs, "--rate", rate],
-            "many": ["pairs", "--pairs", str(connections // 2), "--secs", secs, "--rate", rate],
-            "login-scram": ["churn", "--count", str(options.logins)],
-            "login-plain": ["churn", "--count", str(options.logins), *plain],
-            "saved": [*pairs, "--rate", rate, "--save"],
-            "offline": ["offline", "--recipients", "200", "--messages", str(options.offline)],
-        },
+        (False, {"idle": ["idle", "--connections", str(connections), "--hold-secs", "10"]}),
+        (
+            False,
+            {
+                "saturated": [*pairs, "--window", "1"],
+                "rate": [*pairs, "--rate", rate],
+                "many": ["pairs", "--pairs", str(connections // 2), "--secs", secs, "--rate", rate],
+                "login-scram": ["churn", "--count", str(options.logins)],
+                "login-plain": ["churn", "--count", str(options.logins), *plain],
+                "offline": ["offline", "--recipients", "200", "--messages", str(options.offline)],
+            },
+        ),
+        (False, {"muc": muc, "muc-rate": [*muc, *muc_rate]}),
+        # The archive first: it wants to find none.
+        (
+            True,
+            {
+                "archive": ["archive", "--messages", str(options.archive)],
+                "saved": [*pairs, "--rate", rate, "--save"],
+                "muc-saved": [*muc, *muc_rate, "--save"],
+            },
+        ),
     ]
 
 
@@ -348,6 +404,8 @@ def table_rows(options):
     """Title, unit, scenario, how to read the number."""
     per_second = lambda name: lambda result: phase(result, name)["figures"]["operations_per_sec"]
     at = f"at {options.rate}/s"
+    seats = f" ({options.rooms} × {options.members})"
+    muc_at = f"at {options.muc_rate} messages/s"
     return [
         ("CPU per TLS 1:1 message, saturated", "µs", "saturated", cpu("talk")),
         ("1:1 messages/s, saturated", "", "saturated", per_second("talk")),
@@ -360,6 +418,16 @@ def table_rows(options):
         (f"RSS per idle TLS connection, {options.connections}", "KiB", "idle",
          lambda result: phase(result, "hold")["figures"]["rss_kib_per_connection"]),
         (f"CPU per TLS 1:1 message kept in the history {at}", "µs", "saved", cpu("talk")),
+        ("CPU per message archived, archive filled in a closed loop", "µs", "archive", cpu("fill")),
+        ("CPU per result of the archive, pages of 100", "µs", "archive", cpu("page")),
+        ("p50 of a page", "ms", "archive", lambda result: phase(result, "page")["latency_us"]["p50"] / 1000),
+        (f"CPU per delivery in rooms{seats}, saturated", "µs", "muc", cpu("talk")),
+        ("deliveries/s, saturated", "", "muc", per_second("talk")),
+        (f"CPU per delivery in rooms{seats} {muc_at}", "µs", "muc-rate", cpu("talk")),
+        (f"p50 of a delivery {muc_at}", "ms", "muc-rate", latency("p50")),
+        (f"p99 of a delivery {muc_at}", "ms", "muc-rate", latency("p99")),
+        (f"CPU per delivery kept in the history {muc_at}", "µs", "muc-saved", cpu("talk")),
+        ("CPU per join of a room", "µs", "muc", cpu("join")),
         ("CPU per SCRAM-SHA-1 login over TLS", "µs", "login-scram", cpu("logins")),
         ("CPU per PLAIN login over TLS", "µs", "login-plain", cpu("logins")),
         ("logins/s, SCRAM-SHA-1", "", "login-scram", per_second("logins")),
@@ -403,7 +471,9 @@ def table(results, servers, options):
 
 
 def install(servers):
-    missing = [s for s in servers if s in ("ejabberd", "prosody") and not shutil.which(s if s == "prosody" else "ejabberdctl")]
+    needs = {"ejabberd": [("ejabberd", "/usr/sbin/ejabberdctl")],
+             "prosody": [("prosody", "/usr/bin/prosody"), ("lua-dbi-sqlite3", "/usr/share/doc/lua-dbi-sqlite3")]}
+    missing = [package for s in servers for package, proof in needs.get(s, []) if not Path(proof).exists()]
     if not missing:
         return
     # Debian starts what it installs, unless this file forbids it.
@@ -434,13 +504,17 @@ def options_of(arguments):
     parser.add_argument("--secs", type=int, default=10)
     parser.add_argument("--logins", type=int, default=2000)
     parser.add_argument("--offline", type=int, default=50, help="messages for each of 200 users")
+    parser.add_argument("--rooms", type=int, default=10)
+    parser.add_argument("--members", type=int, default=100, help="of each room")
+    parser.add_argument("--muc-rate", type=int, default=50, help="messages a second to all rooms together")
+    parser.add_argument("--archive", type=int, default=1000, help="messages in each of 10 archives")
     parser.add_argument("--nice", type=int, default=0, help="for servers and driver alike; below 0 keeps other work away")
     parser.add_argument("--with-failures", action="store_true", help="count runs with failures, too")
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "rookery-bench")
     options = parser.parse_args(arguments)
     options.bench = str(Path(options.bench).resolve())
     options.rookery = options.rookery and str(Path(options.rookery).resolve())
-    options.users = max(options.connections, 300)
+    options.users = max(options.connections, 300, options.rooms * options.members)
     return options
 
 
@@ -464,10 +538,10 @@ def main():
         for number in range(options.rounds):
             out = options.out / f"round-{number + 1}"
             out.mkdir(exist_ok=True)
-            for group in scenarios(options):
+            for archive, group in scenarios(options):
                 group = {name: arguments for name, arguments in group.items() if not wanted or name in wanted}
                 for name in servers if group else []:
-                    server = kinds[name](directory, options)
+                    server = kinds[name](directory, options, archive)
                     try:
                         server.start()
                         for scenario, arguments in group.items():

@@ -19,8 +19,12 @@ const SEQUENCE_MASK: u64 = (1 << 28) - 1;
 pub struct Ledger {
     run: u16,
     start: Instant,
-    /// Per flow: the next sequence to send and to receive.
-    flows: Vec<(u32, u32)>,
+    /// Readers of each flow; every message comes once to each of them.
+    readers: usize,
+    /// Per flow: the next sequence to send.
+    next: Vec<u32>,
+    /// Per flow and reader: the next sequence to receive.
+    expected: Vec<u32>,
     /// Messages sent.
     pub sent: u64,
     /// Messages received, each repetition counted.
@@ -36,15 +40,22 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// An empty book with this many flows, at most [`FLOWS_MAX`].
+    /// An empty book with this many flows, at most [`FLOWS_MAX`], of one reader each.
     pub fn new(flows: usize) -> Self {
+        Self::with_readers(flows, 1)
+    }
+
+    /// The same for flows of which every message comes to so many readers.
+    pub fn with_readers(flows: usize, readers: usize) -> Self {
         assert!(flows <= FLOWS_MAX, "a message's id has five digits for its flow");
         let mut random = [0; 2];
         aws_lc_rs::rand::fill(&mut random).expect("the operating system gives random bytes");
         Self {
             run: u16::from_le_bytes(random),
             start: Instant::now(),
-            flows: vec![(0, 0); flows],
+            readers,
+            next: vec![0; flows],
+            expected: vec![0; flows * readers],
             sent: 0,
             received: 0,
             repeated_or_late: 0,
@@ -56,8 +67,8 @@ impl Ledger {
 
     /// Books a message of `flow`, due at `due`, and gives its id.
     pub fn send(&mut self, flow: usize, due: Instant) -> [u8; 24] {
-        let sequence = self.flows[flow].0;
-        self.flows[flow].0 += 1;
+        let sequence = self.next[flow];
+        self.next[flow] += 1;
         self.sent += 1;
         let micros = due.saturating_duration_since(self.start).as_micros() as u32;
         let high = u64::from(self.run) << 48 | (flow as u64) << 28 | u64::from(sequence) & SEQUENCE_MASK;
@@ -67,18 +78,23 @@ impl Ledger {
         id
     }
 
-    /// Books an arrival; gives its flow unless it is a stray.
+    /// Books an arrival at the only reader; gives its flow unless it is a stray.
     pub fn receive(&mut self, id: Option<&[u8]>, now: Instant) -> Option<usize> {
+        self.receive_at(0, id, now)
+    }
+
+    /// Books an arrival at one of the readers; gives its flow unless it is a stray.
+    pub fn receive_at(&mut self, reader: usize, id: Option<&[u8]>, now: Instant) -> Option<usize> {
         let fields = id.filter(|id| id.len() == 24).and_then(|id| Some((unhex(&id[..16])?, unhex(&id[16..])?)));
         let ours = fields.filter(|(high, _)| (high >> 48) as u16 == self.run);
-        let flow = ours.map(|(high, _)| (high >> 28) as usize & (FLOWS_MAX - 1)).filter(|&f| f < self.flows.len());
+        let flow = ours.map(|(high, _)| (high >> 28) as usize & (FLOWS_MAX - 1)).filter(|&f| f < self.next.len());
         let (Some((high, micros)), Some(flow)) = (ours, flow) else {
             self.strays += 1;
             return None;
         };
         let sequence = (high & SEQUENCE_MASK) as u32;
         self.received += 1;
-        let expected = &mut self.flows[flow].1;
+        let expected = &mut self.expected[flow * self.readers + reader];
         if sequence < *expected {
             self.repeated_or_late += 1;
         } else {
@@ -89,9 +105,9 @@ impl Ledger {
         Some(flow)
     }
 
-    /// Sent and not received. Repetitions hide losses here; `gaps` and `repeated_or_late` show both.
+    /// Arrivals still to come, over all readers. Repetitions hide losses here; `gaps` and `repeated_or_late` show both.
     pub fn missing(&self) -> u64 {
-        self.sent.saturating_sub(self.received)
+        (self.sent * self.readers as u64).saturating_sub(self.received)
     }
 
     /// What went wrong, as sentences.
@@ -136,6 +152,19 @@ mod tests {
         assert_eq!(ledger.receive(Some(&id), due + Duration::from_millis(7)), Some(2));
         assert_eq!(ledger.latencies.summary().unwrap().p50 / 10, 700);
         assert_eq!(ledger.failures(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn expects_every_message_once_at_each_reader() {
+        let mut ledger = Ledger::with_readers(2, 3);
+        let now = ledger.start;
+        let ids = [ledger.send(1, now), ledger.send(1, now)];
+        for reader in 0..3 {
+            assert_eq!(ledger.receive_at(reader, Some(&ids[0]), now), Some(1));
+        }
+        assert_eq!((ledger.missing(), ledger.gaps, ledger.repeated_or_late), (3, 0, 0));
+        ledger.receive_at(1, Some(&ids[0]), now);
+        assert_eq!((ledger.missing(), ledger.repeated_or_late), (2, 1));
     }
 
     #[test]

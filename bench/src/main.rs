@@ -1,20 +1,22 @@
 //! rookery-bench: drives any XMPP server from outside and measures what it costs.
 //!
 //! One thread, many connections; the server's CPU time and memory are read from /proc (`--pid`), the driver's own do not
-//! count. Scenarios: `idle`, `pairs`, `churn`, `offline`; `users rookery` makes the accounts they need. The result is a
-//! few lines on stdout and, with `--json`, a file. `bench/peers.py` runs several servers side by side with it.
+//! count. Scenarios: `idle`, `pairs`, `churn`, `offline`, `muc`, `archive`; `users rookery` makes the accounts they need, and
+//! `rooms rookery` the rooms. The result is a few lines on stdout and, with `--json`, a file. `bench/peers.py` runs several servers side by side with it.
 //!
 //! - `client`: sockets, TLS, logins, stanzas;
 //! - `scenario`: what is measured;
 //! - `ledger`, `latency`: what was sent and came, and when;
 //! - `procfs`, `report`: what it cost the server.
 
+mod api;
 mod client;
 mod latency;
 mod ledger;
 mod procfs;
 mod relay;
 mod report;
+mod rooms;
 mod scenario;
 mod users;
 
@@ -32,7 +34,7 @@ use serde_json::json;
 use client::{Account, Engine, Mechanism, Security, Target, tls_config};
 use procfs::Server;
 use report::{Machine, Progress, Report};
-use scenario::{Bench, churn, idle, offline, pairs};
+use scenario::{Bench, archive, churn, idle, muc, offline, pairs};
 
 /// Drives an XMPP server and measures what it costs.
 #[derive(Parser)]
@@ -72,9 +74,26 @@ enum Command {
         #[command(flatten)]
         scenario: offline::Offline,
     },
+    /// CPU and latency per message delivered in a room, in a closed or an open loop.
+    Muc {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        scenario: muc::Muc,
+    },
+    /// CPU per message archived, and per result of paging through the archive.
+    Archive {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        scenario: archive::Archive,
+    },
     /// Makes accounts.
     #[command(subcommand)]
     Users(Users),
+    /// Makes rooms with members.
+    #[command(subcommand)]
+    Rooms(Rooms),
     /// A floor to compare with: forwards messages between TLS connections and does nothing else.
     #[command(hide = true)]
     Relay(relay::Relay),
@@ -84,6 +103,12 @@ enum Command {
 enum Users {
     /// Through Rookery's REST API.
     Rookery(users::Rookery),
+}
+
+#[derive(Subcommand)]
+enum Rooms {
+    /// As dialogs through Rookery's REST API.
+    Rookery(rooms::Rookery),
 }
 
 /// What every scenario needs to know.
@@ -148,6 +173,8 @@ fn run(command: Command) -> Result<bool, Box<dyn Error>> {
         Command::Pairs { common, scenario } => measure("pairs", &common, |bench| pairs::run(bench, &scenario)),
         Command::Churn { common, scenario } => measure("churn", &common, |bench| churn::run(bench, &scenario)),
         Command::Offline { common, scenario } => measure("offline", &common, |bench| offline::run(bench, &scenario)),
+        Command::Muc { common, scenario } => measure("muc", &common, |bench| muc::run(bench, &scenario)),
+        Command::Archive { common, scenario } => measure("archive", &common, |bench| archive::run(bench, &scenario)),
         Command::Relay(relay) => {
             relay::run(&relay)?;
             Ok(true)
@@ -158,6 +185,13 @@ fn run(command: Command) -> Result<bool, Box<dyn Error>> {
             let lines: String = accounts.iter().map(|a| format!("{} {}\n", a.jid(), a.password)).collect();
             fs::write(&wish.out, lines)?;
             println!("{} users in {:.1} s", accounts.len(), began.elapsed().as_secs_f64());
+            Ok(true)
+        }
+        Command::Rooms(Rooms::Rookery(wish)) => {
+            let began = Instant::now();
+            let jids = rooms::create(&wish, &read_accounts(&wish.users)?)?;
+            fs::write(&wish.out, jids.iter().map(|jid| format!("{jid}\n")).collect::<String>())?;
+            println!("{} rooms in {:.1} s", jids.len(), began.elapsed().as_secs_f64());
             Ok(true)
         }
     }

@@ -1,8 +1,10 @@
 //! What is measured: one file a scenario, and what they share.
 
+pub mod archive;
 mod bring_up;
 pub mod churn;
 pub mod idle;
+pub mod muc;
 pub mod offline;
 pub mod pairs;
 
@@ -65,6 +67,12 @@ pub enum RunError {
     /// Too many logins failed.
     #[error("logins fail: {0}")]
     Logins(String),
+    /// Rooms that are missing, do not let their members in, or do not work.
+    #[error("rooms: {0}")]
+    Rooms(String),
+    /// An archive that refuses.
+    #[error("archives: {0}")]
+    Archive(String),
     /// The time was up during a step that must finish.
     #[error("time is up while {0}")]
     TimedOut(&'static str),
@@ -166,6 +174,15 @@ pub struct Letter {
 impl Letter {
     /// To a bare JID; with `save`, marked for the history as the QuickBlox SDKs do.
     pub fn new(to: &str, body_bytes: usize, save: bool) -> Self {
+        Self::of_type("chat", to, body_bytes, save)
+    }
+
+    /// The same to a room.
+    pub fn to_room(to: &str, body_bytes: usize, save: bool) -> Self {
+        Self::of_type("groupchat", to, body_bytes, save)
+    }
+
+    fn of_type(kind: &str, to: &str, body_bytes: usize, save: bool) -> Self {
         let body = "The quick brown fox jumps over the lazy dog. ".bytes().cycle().take(body_bytes);
         let mut after = b"'><body>".to_vec();
         after.extend(body);
@@ -176,7 +193,7 @@ impl Letter {
             );
         }
         after.extend_from_slice(b"</message>");
-        Self { before: format!("<message to='{to}' type='chat' id='").into_bytes(), after }
+        Self { before: format!("<message to='{to}' type='{kind}' id='").into_bytes(), after }
     }
 
     /// Appends the stanza.

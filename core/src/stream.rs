@@ -163,6 +163,11 @@ impl Stream {
         self.context.lang()
     }
 
+    /// How often logging in has failed so far.
+    pub fn auth_failures(&self) -> u32 {
+        self.patience.auth_failures
+    }
+
     /// Whether the stream is over.
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)

@@ -112,6 +112,16 @@ impl Line {
         }
     }
 
+    /// How often logging in has failed on it.
+    pub fn auth_failures(&self) -> u32 {
+        match self {
+            Line::Tcp(stream) => stream.auth_failures(),
+            Line::WebSocket(line) => line.1.auth_failures(),
+            Line::Bosh(line) => line.stream.auth_failures(),
+            Line::Http(_) | Line::AtWork => 0,
+        }
+    }
+
     pub fn transport(&self) -> Option<Transport> {
         match self {
             Line::Tcp(_) => Some(Transport::Tcp),

@@ -37,7 +37,9 @@ impl<D: Desk> Shard<D> {
         let now = self.now.instant;
         let mut random = self.chance.lend();
         let mut host = Host { now, terms: &terms.stream(), random: &mut random, out: &mut out };
+        let failures = stream.auth_failures();
         let fed = stream.feed(bytes, &mut host, &mut nodes, &mut |element, _| self.stanza(id, element));
+        self.counts.login_failures += u64::from(stream.auth_failures() - failures);
         self.said(id, stream.transport(), &mut out);
         self.nodes = nodes;
         self.out = out;
@@ -76,6 +78,7 @@ impl<D: Desk> Shard<D> {
         let terms = self.terms.clone();
         let mut out = mem::take(&mut self.out);
         let transport = line.transport();
+        let failures = line.auth_failures();
         let ask = {
             let mut random = self.chance.lend();
             let mut host = Host { now: self.now.instant, terms: &terms.stream(), random: &mut random, out: &mut out };
@@ -86,6 +89,7 @@ impl<D: Desk> Shard<D> {
                 Line::Http(_) | Line::AtWork => None,
             }
         };
+        self.counts.login_failures += u64::from(line.auth_failures() - failures);
         self.put_back(id, line);
         if let Some(transport) = transport {
             self.said(id, transport, &mut out);
@@ -153,9 +157,6 @@ impl<D: Desk> Shard<D> {
     }
 
     pub(super) fn password_is(&mut self, id: ConnId, right: bool) {
-        if !right {
-            self.counts.login_failures += 1;
-        }
         self.answer(id, Reply::PasswordIs(right));
     }
 

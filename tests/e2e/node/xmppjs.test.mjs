@@ -42,12 +42,27 @@ async function connect (user, service, { resource, mechanism } = {}) {
   })
   let jid
   try {
-    jid = await xmpp.start()
+    jid = await start(xmpp, options)
   } catch (error) {
     await xmpp.stop().catch(() => {})
     throw error
   }
   return { xmpp, inbox, errors, jid: jid.toString(), mechanism: used }
+}
+
+/**
+ * What `xmpp.start()` does. It looks after the promise of being online only once `open` has returned, and the refusal of a quick
+ * server comes before that: a rejection that nobody handles.
+ */
+async function start (xmpp, { service, domain }) {
+  const online = new Promise((resolve, reject) => {
+    xmpp.once('online', resolve)
+    xmpp.once('error', reject)
+  })
+  online.catch(() => {})
+  await xmpp.connect(service)
+  await xmpp.open({ domain })
+  return online
 }
 
 /** Sends a presence and waits for its echo: only then is the resource known to be available. */

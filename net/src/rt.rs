@@ -51,7 +51,8 @@ where
     let builder = LocalExecutorBuilder::new(placement).name(name).io_memory(IO_MEMORY_BYTES).ring_depth(RING_ENTRIES);
     // A thread of our own rather than the builder's: its handle is a plain one, and a panic inside is ours to see.
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let executor = builder.make().unwrap_or_else(|error| panic!("the executor of this shard cannot start: {error}"));
+        let executor =
+            builder.make().unwrap_or_else(|error| panic!("the executor of this shard cannot start: {error}"));
         let reactor = Reactor::install().unwrap_or_else(|error| panic!("this shard cannot wait for sockets: {error}"));
         executor.run(async move {
             let sleeper = glommio::spawn_local(reactor::sleep_when_idle(Rc::clone(&reactor)));

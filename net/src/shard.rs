@@ -50,6 +50,8 @@ mod pace;
 pub mod place;
 mod sessions;
 pub mod terms;
+#[cfg(test)]
+mod tests;
 
 pub use conns::{Arrival, Baggage, ConnId, Directive, Port};
 pub use desk::{Desk, Outcome, Task, Ticket};
@@ -358,6 +360,10 @@ impl<D: Desk> Shard<D> {
     /// Gives an owner something to take, now or when its turn comes.
     fn offer(&mut self, owner: Owner, input: Input) {
         let now = self.now.instant;
+        if self.owners.get(&owner).is_some_and(Slot::is_lost) {
+            tracing::error!(?owner, "an owner was lost to a panic, and begins again from its rows");
+            self.abandon(owner);
+        }
         let mut fresh = false;
         let slot = self.owners.entry(owner).or_insert_with(|| {
             fresh = true;
@@ -470,6 +476,7 @@ impl<D: Desk> Shard<D> {
     /// An owner takes an input with its rows.
     fn apply(&mut self, owner: Owner, input: Input, rows: Option<Rows>) {
         let Some(mut state) = self.owners.get_mut(&owner).and_then(|slot| slot.state.take()) else { return };
+        self.forget_effects();
         let result = match (&mut *state, input) {
             (State::Account(account), Input::Note(note)) => {
                 let unanswered = unanswered(&note);
@@ -535,6 +542,14 @@ impl<D: Desk> Shard<D> {
             Err(error) => return Err((error, dialog.give_up())),
         }
         Ok(())
+    }
+
+    /// What a turn that panicked had asked for must not happen in the name of another owner.
+    pub(crate) fn forget_effects(&mut self) {
+        if !self.effects.is_empty() {
+            tracing::error!("effects of a turn that was broken off are dropped");
+            self.effects = Effects::new();
+        }
     }
 
     fn directory_note(

@@ -120,8 +120,7 @@ impl Reactor {
     pub fn watch(self: &Rc<Reactor>, fd: &impl AsFd) -> io::Result<Watch> {
         let serial = self.serial.get().wrapping_add(1);
         self.serial.set(serial);
-        let source =
-            Source { serial, readable: true, writable: true, ended: false, reader: None, writer: None };
+        let source = Source { serial, readable: true, writable: true, ended: false, reader: None, writer: None };
         let key = self.sources.borrow_mut().insert(source);
         let data = EventData::new_u64(u64::from(serial) << 32 | key as u64);
         let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
@@ -178,10 +177,7 @@ impl Reactor {
             let writes = broken || flags.contains(EventFlags::OUT);
             source.readable |= reads;
             source.writable |= writes;
-            (
-                if reads { source.reader.take() } else { None },
-                if writes { source.writer.take() } else { None },
-            )
+            (if reads { source.reader.take() } else { None }, if writes { source.writer.take() } else { None })
         };
         reader.into_iter().chain(writer).for_each(Waker::wake);
     }

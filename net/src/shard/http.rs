@@ -10,8 +10,8 @@ use proto::row::{Found, Rows};
 use proto::stream::{Security, Stream, Transport};
 use proto::time::Instant;
 use rest::flow::{Moment, Step, Then, Worked};
-use rest::http::{After, Connection, Method, Request, Response};
 use rest::http::Step as Read;
+use rest::http::{After, Connection, Method, Request, Response};
 use rest::problem::Problem;
 use store::StoreError;
 
@@ -118,7 +118,10 @@ impl<D: Desk> Shard<D> {
             };
             return self.respond(id, &response);
         }
+        // Numbers about the server are for those who run it: for the listener without TLS, which is on loopback unless they say else.
+        let inside = self.conns.get_mut(id).is_some_and(|conn| conn.secured.is_none());
         if request.route_method() == Method::Get
+            && (inside || request.path() != "/metrics")
             && let Some(page) = self.desk.page(request.path())
         {
             return self.respond(id, &page);

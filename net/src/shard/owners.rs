@@ -85,6 +85,11 @@ impl Slot {
         }
     }
 
+    /// Whether the state is gone: it was out for a turn, and that turn panicked.
+    pub fn is_lost(&self) -> bool {
+        !self.busy && self.state.is_none()
+    }
+
     /// Whether an input can be applied right now.
     pub fn is_free(&self) -> bool {
         !self.busy && self.inbox.is_empty() && self.state.is_some()

@@ -210,6 +210,10 @@ impl<D: Desk> Shard<D> {
         let Some(slot) = self.owners.get_mut(&owner) else {
             return Flow::End(StreamCondition::InternalServerError.into());
         };
+        if slot.is_lost() {
+            self.abandon(owner);
+            return Flow::End(StreamCondition::InternalServerError.into());
+        }
         slot.used = self.now.instant;
         let state = if slot.is_free() { slot.state.take() } else { None };
         let Some(mut state) = state else {
@@ -218,6 +222,7 @@ impl<D: Desk> Shard<D> {
             self.conns.queue(id, 1);
             return Flow::Continue;
         };
+        self.forget_effects();
         let result = match &mut *state {
             State::Account(account) => self.turn(|turn| account.stanza(session, element, None, turn)),
             State::Directory(_) | State::Dialog(_) => Ok(Progress::Done),
@@ -454,4 +459,3 @@ const OWNED: proto::xml::Limits = proto::xml::Limits {
     name_bytes_max: proto::xml::NAME_BYTES_CEILING,
     prefixes_max: 1 << 12,
 };
-

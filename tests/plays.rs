@@ -76,7 +76,9 @@ fn an_account_has_so_many_resources_and_no_more() {
 fn a_wrong_password_is_no_password() {
     let mut world = World::new(2);
     let romeo = world.user("romeo");
-    for (jid, password) in [(&*romeo.jid, "wrong"), (&*romeo.jid, "password-juliet"), ("999-1@localhost", "password-romeo")] {
+    for (jid, password) in
+        [(&*romeo.jid, "wrong"), (&*romeo.jid, "password-juliet"), ("999-1@localhost", "password-romeo")]
+    {
         let client = world.connect(Transport::Tls);
         let refused = world.authenticate(client, jid, password).expect_err("nobody gets in like this");
         assert!(refused.0.contains("<not-authorized/>"), "{jid}: {refused:?}");

@@ -393,7 +393,13 @@ impl Account {
         Ok(())
     }
 
-    fn obey(&mut self, command: Command, reply: Option<ReplyTo>, mut rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
+    fn obey(
+        &mut self,
+        command: Command,
+        reply: Option<ReplyTo>,
+        mut rows: Rows,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Unreadable> {
         let answer = match command {
             Command::Account(record::Command::Record(command)) => {
                 let removal = matches!(command, record::RecordCommand::Delete);

@@ -247,8 +247,7 @@ pub fn tables() -> impl Iterator<Item = &'static Table> {
 
 /// Whether an element is a chat state. XEP-0085 §2.
 pub fn is_chat_state(element: Element<'_>) -> bool {
-    element.ns() == ns::CHAT_STATES
-        && matches!(element.name(), "active" | "inactive" | "gone" | "composing" | "paused")
+    element.ns() == ns::CHAT_STATES && matches!(element.name(), "active" | "inactive" | "gone" | "composing" | "paused")
 }
 
 #[cfg(test)]

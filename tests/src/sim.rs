@@ -66,16 +66,7 @@ impl Sim {
             world.user(name);
         }
         let dice = Dice::new(seed ^ 0x0ac7_0125);
-        Sim {
-            world,
-            dice,
-            faults,
-            actors: Vec::new(),
-            sent: Vec::new(),
-            arrived: BTreeSet::new(),
-            iqs: 0,
-            aloud,
-        }
+        Sim { world, dice, faults, actors: Vec::new(), sent: Vec::new(), arrived: BTreeSet::new(), iqs: 0, aloud }
     }
 
     /// Lets so many things be done, and then looks at what is left.
@@ -207,7 +198,9 @@ impl Sim {
         let xml = match self.dice.below(4) {
             0 => format!("<iq type='get' id='{id}'><query xmlns='jabber:iq:roster'/></iq>"),
             1 => format!("<iq type='get' id='{id}' to='{jid}'><ping xmlns='urn:xmpp:ping'/></iq>"),
-            2 => format!("<iq type='set' id='{id}'><query xmlns='jabber:iq:roster'><item jid='{jid}' name='{id}'/></query></iq>"),
+            2 => format!(
+                "<iq type='set' id='{id}'><query xmlns='jabber:iq:roster'><item jid='{jid}' name='{id}'/></query></iq>"
+            ),
             _ => format!("<iq type='get' id='{id}' to='{jid}/gone'><q xmlns='urn:example'/></iq>"),
         };
         self.stanza(at, &xml, None);

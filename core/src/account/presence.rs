@@ -66,7 +66,14 @@ impl Account {
     }
 
     /// Presence to one address, whoever is subscribed. RFC 6121 §4.6.
-    fn sends_directed(&mut self, from: SessionId, kind: PresenceKind, to: &Jid<'_>, stanza: Element<'_>, turn: &mut Turn<'_>) {
+    fn sends_directed(
+        &mut self,
+        from: SessionId,
+        kind: PresenceKind,
+        to: &Jid<'_>,
+        stanza: Element<'_>,
+        turn: &mut Turn<'_>,
+    ) {
         let (account, resource) = match target(Some(to), self.id, turn.site) {
             Target::Own => (self.id, None),
             Target::User(account, resource) => (account, resource),
@@ -190,7 +197,8 @@ impl Account {
         let was_available = session.presence.take().is_some();
         let directed = std::mem::take(&mut session.directed);
         let jid = session.jid.clone();
-        let status = stanza.and_then(|stanza| stanza.child("status", ns::CLIENT)).map(|status| status.text().into_owned());
+        let status =
+            stanza.and_then(|stanza| stanza.child("status", ns::CLIENT)).map(|status| status.text().into_owned());
         self.stops_taking(from);
         let bytes = match stanza {
             Some(stanza) => stamped(stanza, &jid, &[("to", None)]),
@@ -224,7 +232,8 @@ impl Account {
             };
             let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
             let stanza = addressed(&bytes, &to);
-            let parcel = Parcel { from: sender.clone(), resource: resource.map(Into::into), kind, stanza, receipt: None };
+            let parcel =
+                Parcel { from: sender.clone(), resource: resource.map(Into::into), kind, stanza, receipt: None };
             turn.out.send(Owner::Account(account), Note::Stanza(parcel));
         }
     }

@@ -12,14 +12,7 @@ pub(super) static ENTITY_TIME: Extension = Extension {
     name: "Entity Time",
     spec: Spec::Xep(202, "2.0"),
     server_features: &[ns::TIME],
-    iq: &[IqRoute {
-        at: At::Home,
-        kind: IqKind::Get,
-        ns: ns::TIME,
-        name: "time",
-        plan: nothing,
-        apply: on_get,
-    }],
+    iq: &[IqRoute { at: At::Home, kind: IqKind::Get, ns: ns::TIME, name: "time", plan: nothing, apply: on_get }],
     ..Extension::NONE
 };
 

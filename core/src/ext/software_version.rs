@@ -12,14 +12,7 @@ pub(super) static SOFTWARE_VERSION: Extension = Extension {
     name: "Software Version",
     spec: Spec::Xep(92, "1.1"),
     server_features: &[ns::VERSION],
-    iq: &[IqRoute {
-        at: At::Server,
-        kind: IqKind::Get,
-        ns: ns::VERSION,
-        name: "query",
-        plan: nothing,
-        apply: on_get,
-    }],
+    iq: &[IqRoute { at: At::Server, kind: IqKind::Get, ns: ns::VERSION, name: "query", plan: nothing, apply: on_get }],
     ..Extension::NONE
 };
 

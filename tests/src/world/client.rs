@@ -419,8 +419,8 @@ fn read_tcp(framer: &mut Framer, bytes: &[u8], ready: &mut VecDeque<String>) -> 
             }
             if restart { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        let used =
-            fed.unwrap_or_else(|error| panic!("the server sent no XML ({error:?}): {}", String::from_utf8_lossy(bytes)));
+        let used = fed
+            .unwrap_or_else(|error| panic!("the server sent no XML ({error:?}): {}", String::from_utf8_lossy(bytes)));
         rest = &rest[used..];
         if restart {
             *framer = Framer::new();

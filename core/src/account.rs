@@ -2,7 +2,7 @@
 //!
 //! Lives on the shard that owns the account. Three kinds of input reach it, one at a time: a stanza from one of its own
 //! sessions ([`Account::stanza`]), a note from another owner ([`Account::note`]), and sessions that come and go
-//! ([`Account::bind`], [`Account::unbind`]). Each fills the turn's effects; what has to be read first is asked for with
+//! ([`Account::bind`], [`Account::detach`]). Each fills the turn's effects; what has to be read first is asked for with
 //! [`Progress::Needs`], and then nothing has changed yet.
 //!
 //! *Architecture invariant:* everything here can be rebuilt from the rows of [`Account::load_reads`], except who is connected.

@@ -330,9 +330,9 @@ impl Sim {
                 self.actors[at].alive = false;
             }
         }
-        for user in 0..NAMES.len() {
-            let client = self.world.rush(NAMES[user], "last", "<presence/>");
-            self.tell(|| format!("{client:?}: {} comes for the last time", NAMES[user]));
+        for (user, name) in NAMES.into_iter().enumerate() {
+            let client = self.world.rush(name, "last", "<presence/>");
+            self.tell(|| format!("{client:?}: {name} comes for the last time"));
             self.actors.push(Actor {
                 client,
                 user,

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use net::shard::{Arrival, ConnId, Desk, Directive, Letter, Outcome, Places, Port, Shard, Task, Terms, Ticket};
+use net::shard::{Arrival, ConnId, Desk, Directive, Letter, Places, Port, Shard, Task, Terms, Ticket};
 use proto::effect::{Random, Site};
 use proto::ext;
 use proto::jid::Domain;

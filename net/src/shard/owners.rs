@@ -24,6 +24,7 @@ use super::conns::ConnId;
 use super::desk::Ticket;
 
 /// An owner's state in memory.
+#[expect(clippy::large_enum_variant, reason = "it lives in a box, and one for each kind would be a second one")]
 pub(super) enum State {
     Account(Account),
     Directory(Directory),
@@ -42,6 +43,10 @@ pub(super) enum Input {
 }
 
 /// An effect that waits for a write before it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are effects; a box would be one more allocation for each"
+)]
 pub(super) enum Held {
     Effect(Effect),
     Until(Ticket),

@@ -1,8 +1,12 @@
 //! Where a backend lives, so that a case can open it, crash it and open it again without knowing which it is.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use std::{io, thread};
 
 use proto::jid::user::{AppId, UserId};
 use proto::owner::{AccountId, Owner};
@@ -99,12 +103,33 @@ pub fn open(path: &Path) -> Rocks {
     Rocks::open(path, &TABLES, &Tuning::default()).unwrap()
 }
 
+/// Copies the files of a store as they are at one moment. A store that is open may be moving rows between them, and a copy that
+/// was overtaken by that is of no moment at all: it is thrown away, and taken again.
 pub fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    for _ in 0..COPIES_MAX {
+        let before = files(from);
+        fs::create_dir(to).unwrap();
+        let copied = before.keys().all(|name| fs::copy(from.join(name), to.join(name)).is_ok());
+        if copied && files(from) == before {
+            return;
+        }
+        fs::remove_dir_all(to).unwrap();
+        thread::sleep(Duration::from_millis(5));
     }
+    panic!("{} is never at rest", from.display());
+}
+
+const COPIES_MAX: usize = 1_000;
+
+/// The files of a directory, how long they are and when they were last changed.
+fn files(directory: &Path) -> BTreeMap<OsString, (u64, SystemTime)> {
+    let facts = |entry: io::Result<DirEntry>| {
+        let entry = entry.ok()?;
+        // One that has gone since is seen to be gone by the next look.
+        let about = entry.metadata().ok()?;
+        Some((entry.file_name(), (about.len(), about.modified().unwrap())))
+    };
+    fs::read_dir(directory).unwrap().filter_map(facts).collect()
 }
 
 pub fn account(user: u64) -> Key {

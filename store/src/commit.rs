@@ -1,8 +1,8 @@
 //! Group commit: one thread writes for all shards, and everything that arrives while one sync runs shares the next.
 //!
-//! There is no artificial delay: an idle store commits a lone batch at once, and under load the groups grow by themselves to
-//! whatever arrives in the time of one sync. A submitter takes one short lock and wakes the thread only if it sleeps, so at
-//! saturation the hand-over costs no system call.
+//! An idle store commits a lone batch at once, and under load the groups grow to whatever arrives in the time of one sync, or in
+//! the moment that a group may wait for others (`gather.rs`). A submitter takes one short lock and wakes the thread only if it
+//! waits for just this batch, so at saturation the hand-over costs no system call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -13,6 +13,7 @@ use proto::row::Batch;
 
 use crate::StoreError;
 use crate::client::{Done, Shared, Ticket, Window};
+use crate::gather::{GATHER_TIME_MAX, Gathering};
 use crate::stats::count;
 
 /// Where batches wait for the commit thread.
@@ -27,7 +28,8 @@ pub(crate) struct CommitDesk {
 #[derive(Default)]
 struct Queue {
     waiting: Waiting,
-    asleep: bool,
+    /// The thread sleeps until so many batches wait; zero while it does not sleep.
+    asleep_until: usize,
     stopping: bool,
     stopped: bool,
 }
@@ -55,8 +57,11 @@ impl CommitDesk {
         }
         queue.waiting.batches.push(batch);
         queue.waiting.tags.push(Tag { client, ticket, bytes });
-        // Whoever finds the thread asleep wakes it, and only that one.
-        let wake = std::mem::take(&mut queue.asleep);
+        // Whoever makes them as many as the thread waits for wakes it, and only that one.
+        let wake = (1..=queue.waiting.tags.len()).contains(&queue.asleep_until);
+        if wake {
+            queue.asleep_until = 0;
+        }
         drop(queue);
         if wake {
             self.arrived.notify_one();
@@ -85,21 +90,29 @@ impl CommitDesk {
     }
 
     /// Everything that waits, in exchange for empty lists to collect the next in; false when it is time to end.
-    fn take(&self, taken: &mut Waiting) -> bool {
+    fn take(&self, taken: &mut Waiting, gathering: &mut Gathering, last: Instant) -> bool {
         let mut queue = self.lock();
-        loop {
-            if !queue.waiting.tags.is_empty() {
-                std::mem::swap(&mut queue.waiting, taken);
-                return true;
-            }
+        while queue.waiting.tags.is_empty() {
             if queue.stopping {
                 queue.stopped = true;
                 return false;
             }
-            queue.asleep = true;
+            queue.asleep_until = 1;
             queue = self.arrived.wait(queue).expect("nothing panics with the queue");
-            queue.asleep = false;
+            queue.asleep_until = 0;
         }
+        let start = Instant::now();
+        let wanted = gathering.begin(start.duration_since(last));
+        let mut left = GATHER_TIME_MAX;
+        while queue.waiting.tags.len() < wanted && !left.is_zero() && !queue.stopping {
+            queue.asleep_until = wanted;
+            (queue, _) = self.arrived.wait_timeout(queue, left).expect("nothing panics with the queue");
+            queue.asleep_until = 0;
+            left = GATHER_TIME_MAX.saturating_sub(start.elapsed());
+        }
+        gathering.end(queue.waiting.tags.len(), left.is_zero());
+        std::mem::swap(&mut queue.waiting, taken);
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -112,7 +125,9 @@ impl Shared {
     pub(crate) fn commit_until_stopped(&self) {
         let mut taken = Waiting::default();
         let mut windows = Vec::new();
-        while self.commits.take(&mut taken) {
+        let mut gathering = Gathering::default();
+        let mut last = Instant::now();
+        while self.commits.take(&mut taken, &mut gathering, last) {
             self.copy_windows(&mut windows);
             let mut rest = 0;
             while rest < taken.tags.len() {
@@ -125,6 +140,7 @@ impl Shared {
             // One burst must not decide how much memory an idle server holds.
             taken.batches.shrink_to(QUEUE_KEPT_LEN);
             taken.tags.shrink_to(QUEUE_KEPT_LEN);
+            last = Instant::now();
         }
     }
 

@@ -27,6 +27,7 @@ mod backend;
 mod client;
 mod commit;
 mod error;
+mod gather;
 mod memory;
 mod migrate;
 mod read;

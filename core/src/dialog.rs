@@ -12,6 +12,7 @@
 //! | read and delivered marks, changed texts, deleted messages | `marks` |
 //! | the members' lists | `lists` |
 //! | the room: who is there, what they say, what it was told | `room`, `history`, `query` |
+//! | changes of the dialog that are asked for in its room | `orders` |
 //! | the history as archives show it | `archive` |
 //!
 //! *Architecture invariant:* everything here can be rebuilt from the rows of [`Dialog::load_reads`], except who is in the room.
@@ -22,7 +23,8 @@ use bytes::Bytes;
 
 use crate::account::Progress;
 use crate::command::{Answer as AnyAnswer, Command as AnyCommand};
-use crate::effect::{Effect, JobRef, Note, ReplyTo, Turn};
+use crate::effect::{Effect, JobRef, Note, ReplyTo, SessionId, Turn};
+use crate::error::{Condition, StanzaError};
 use crate::jid::user::{AppId, DialogId, UserId};
 use crate::model::dialog::{self, Answer, Answered, Command, DialogRow, Head, Refusal, Unsettled};
 use crate::model::{inbox, jobs};
@@ -34,6 +36,7 @@ mod archive;
 mod history;
 mod lists;
 mod marks;
+mod orders;
 mod query;
 mod record;
 mod rewrite;
@@ -77,16 +80,18 @@ impl fmt::Debug for Dialog {
     }
 }
 
-/// Whoever waits for what comes of the command in hand.
-#[derive(Clone, Copy, Debug, Default)]
+/// Whoever waits for what comes of the input in hand.
+#[derive(Debug, Default)]
 struct Asker {
     reply: Option<ReplyTo>,
     job: Option<JobRef>,
+    /// An iq to the room, and which session sent it.
+    iq: Option<Box<(SessionId, Parcel)>>,
 }
 
 impl Asker {
-    fn waits(self) -> bool {
-        self.reply.is_some() || self.job.is_some()
+    fn waits(&self) -> bool {
+        self.reply.is_some() || self.job.is_some() || self.iq.is_some()
     }
 }
 
@@ -155,7 +160,7 @@ impl Dialog {
             },
             Note::Absent { account, session } => self.lost(account.user, session, turn),
             Note::Command { command: AnyCommand::Dialog(command), reply, job } => {
-                self.asker = Asker { reply, job };
+                self.asker = Asker { reply, job, iq: None };
                 self.obey(command, turn)
             }
             Note::Confirmed(job) => {
@@ -179,10 +184,18 @@ impl Dialog {
         }
     }
 
-    /// The rows that were asked for cannot be read. Returns whoever waits to hear of it.
-    pub fn give_up(&mut self) -> Option<ReplyTo> {
+    /// The rows that were asked for cannot be read: whoever waits hears of it.
+    pub fn give_up(&mut self, turn: &mut Turn<'_>) {
         self.pending = None;
-        std::mem::take(&mut self.asker).reply
+        let asker = std::mem::take(&mut self.asker);
+        if let Some(reply) = asker.reply {
+            turn.out.push(Effect::Answer(reply, AnyAnswer::Unavailable));
+        }
+        if let Some(iq) = asker.iq {
+            let (session, parcel) = *iq;
+            let from = self.addressed(&parcel, turn);
+            wire::refuse(session, &parcel, &from, Condition::InternalServerError.into(), turn);
+        }
     }
 
     /// Whether members' lists may be behind; see [`Dialog::settle`].
@@ -231,6 +244,9 @@ impl Dialog {
 
     /// Answers the command in hand, after everything that was asked for before.
     fn answer(&mut self, answer: Answer, inbox: Option<inbox::Command>, turn: &mut Turn<'_>) -> Flow {
+        if self.asker.iq.is_some() {
+            return self.answer_iq(orders::told(&answer), turn);
+        }
         let asker = std::mem::take(&mut self.asker);
         if let Some(reply) = asker.reply {
             turn.out.push(Effect::Answer(reply, AnyAnswer::Dialog(Box::new(Answered { answer, inbox }))));
@@ -239,6 +255,19 @@ impl Dialog {
             turn.out.send(job.from, Note::Confirmed(job.id));
         }
         Ok(Progress::Done)
+    }
+
+    /// The iq in hand has to wait for rows; [`Dialog::answer`] or [`Dialog::answer_iq`] answers it.
+    fn holds_iq(&mut self, session: SessionId, parcel: Parcel) {
+        self.asker = Asker { iq: Some(Box::new((session, parcel))), ..Asker::default() };
+    }
+
+    /// Answers the iq that was held.
+    fn answer_iq(&mut self, answer: Result<Vec<u8>, StanzaError<'static>>, turn: &mut Turn<'_>) -> Flow {
+        match std::mem::take(&mut self.asker).iq {
+            Some(iq) => self.answers(iq.0, &iq.1, answer, turn),
+            None => Ok(Progress::Done),
+        }
     }
 
     fn refuse(&mut self, refusal: Refusal, turn: &mut Turn<'_>) -> Flow {

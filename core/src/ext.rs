@@ -22,7 +22,7 @@ mod contact_addresses;
 mod disco;
 mod entity_time;
 mod external_services;
-mod form;
+pub(crate) mod form;
 mod last_activity;
 pub(crate) mod muc;
 mod ping;

@@ -52,6 +52,10 @@ pub const CUSTOM_FIELDS_MAX: usize = 500;
 pub const LAST_MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Messages that one command can name.
 pub const COMMAND_MESSAGES_MAX: usize = 1_000;
+/// Bytes of a dialog's name.
+pub const DIALOG_NAME_BYTES_MAX: usize = 1_024;
+/// Users that one order in a room can name.
+pub const ROOM_ORDER_ITEMS_MAX: usize = 100;
 /// Sessions in one room.
 pub const ROOM_SEATS_MAX: usize = 50_000;
 /// What a session in a room says about itself; more is not shown.

@@ -539,7 +539,10 @@ impl<D: Desk> Shard<D> {
         match flow {
             Ok(Progress::Done) => {}
             Ok(Progress::Needs(reads)) => self.starved.push((owner, Input::Resume(Reads::none()), reads)),
-            Err(error) => return Err((error, dialog.give_up())),
+            Err(error) => {
+                self.turn(|turn| dialog.give_up(turn));
+                return Err((error, None));
+            }
         }
         Ok(())
     }
@@ -741,9 +744,8 @@ impl<D: Desk> Shard<D> {
                 }
             }
             Some(State::Dialog(mut dialog)) => {
-                if let Some(reply) = dialog.give_up() {
-                    self.reply(reply, Answer::Unavailable);
-                }
+                self.turn(|turn| dialog.give_up(turn));
+                self.perform_free(owner);
                 for (stanza, seats) in dialog.dismissed(&Arc::clone(&self.terms).site) {
                     self.fan_out(owner, &stanza, &seats);
                 }
@@ -764,12 +766,7 @@ impl<D: Desk> Shard<D> {
             Input::Attach(conn, _) => self.attach_failed(conn),
             Input::Detach(..) => {}
             Input::Resume(_) => {
-                let state = self.owners.get_mut(&owner).and_then(|slot| slot.state.as_deref_mut());
-                if let Some(State::Dialog(dialog)) = state
-                    && let Some(reply) = dialog.give_up()
-                {
-                    self.reply(reply, Answer::Unavailable);
-                }
+                self.with_dialog(owner, |dialog, turn| dialog.give_up(turn));
             }
         }
     }
@@ -782,15 +779,20 @@ impl<D: Desk> Shard<D> {
         };
         let due: Vec<Owner> = self.owners.iter().filter_map(is_due).collect();
         for owner in due {
-            let Some(mut state) = self.owners.get_mut(&owner).and_then(|slot| slot.state.take()) else { continue };
-            if let State::Dialog(dialog) = &mut *state {
-                self.turn(|turn| dialog.settle(turn));
-            }
-            if let Some(slot) = self.owners.get_mut(&owner) {
-                slot.state = Some(state);
-            }
-            self.release(owner);
+            self.with_dialog(owner, Dialog::settle);
         }
+    }
+
+    /// Has a dialog that is in its place do something.
+    fn with_dialog(&mut self, owner: Owner, act: impl FnOnce(&mut Dialog, &mut Turn<'_>)) {
+        let Some(mut state) = self.owners.get_mut(&owner).and_then(|slot| slot.state.take()) else { return };
+        if let State::Dialog(dialog) = &mut *state {
+            self.turn(|turn| act(dialog, turn));
+        }
+        if let Some(slot) = self.owners.get_mut(&owner) {
+            slot.state = Some(state);
+        }
+        self.release(owner);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::effect::{SessionId, Site, Turn};
+use crate::effect::{Seat, SessionId, Site, Turn};
 use crate::error::{Condition, StanzaError};
 use crate::ext::archive::{Inquiry, Keep, Query, Scope, View, fields};
 use crate::jid::Jid;
@@ -123,34 +123,30 @@ impl Dialog {
             (_, _) => Err(Condition::ServiceUnavailable),
         };
         match inquiry {
-            Ok(inquiry) => self.inquires(session, parcel.clone(), viewer, inquiry, turn),
+            Ok(inquiry) => {
+                self.holds_iq(session, parcel.clone());
+                self.inquires(seat_of(session, parcel), viewer, inquiry, turn)
+            }
             Err(condition) => self.answers(session, parcel, Err(condition.into()), turn),
         }
     }
 
-    fn inquires(
-        &mut self,
-        session: SessionId,
-        parcel: Parcel,
-        viewer: AccountId,
-        mut inquiry: Inquiry,
-        turn: &mut Turn<'_>,
-    ) -> Flow {
+    fn inquires(&mut self, asker: Option<Seat>, viewer: AccountId, mut inquiry: Inquiry, turn: &mut Turn<'_>) -> Flow {
         match inquiry.next() {
             Ok(Some(reads)) => self.read(reads, turn, move |dialog, rows, turn| {
                 inquiry.take(rows)?;
-                dialog.inquires(session, parcel, viewer, inquiry, turn)
+                dialog.inquires(asker, viewer, inquiry, turn)
             }),
             Ok(None) => {
                 let from = room_jid(self.app, self.id, turn.site);
                 let view = View { viewer, room: self.record.as_ref(), from: &from, to: None, site: turn.site };
                 let answer = inquiry.answer(&view);
                 for message in answer.messages {
-                    to_one(seat_of(session, &parcel), message, turn);
+                    to_one(asker.clone(), message, turn);
                 }
-                self.answers(session, &parcel, Ok(answer.payload), turn)
+                self.answer_iq(Ok(answer.payload), turn)
             }
-            Err(condition) => self.answers(session, &parcel, Err(StanzaError::from(condition)), turn),
+            Err(condition) => self.answer_iq(Err(StanzaError::from(condition)), turn),
         }
     }
 }

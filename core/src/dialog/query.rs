@@ -1,7 +1,6 @@
 //! Questions to the room: what it is, who is in it, how it is set up. XEP-0030, XEP-0045 §6, §9 and §10, XEP-0410.
 //!
-//! A room is a dialog, and dialogs are set up over REST: here one can look, and every change is refused. Who is no member of a
-//! group is told what one is told who asks for a room that is not there.
+//! Who is no member of a group is told what one is told who asks for a room that is not there.
 
 use crate::account::Progress;
 use crate::effect::{SessionId, Turn};
@@ -12,6 +11,7 @@ use crate::ns;
 use crate::stanza::{IqKind, Parcel};
 use crate::xml::{Element, Nodes, Writer};
 
+use super::orders::{configuration, is_order};
 use super::room::no_room;
 use super::wire::{bare, refuse, room_jid, seat_of, to_one};
 use super::{Dialog, Flow};
@@ -30,6 +30,12 @@ impl Dialog {
         let Some(iq) = reread(&mut nodes, &parcel.stanza) else { return Ok(Progress::Done) };
         if let (Some(payload), None) = (iq.first_child().filter(|payload| payload.ns() == ns::MAM), &parcel.resource) {
             return self.asks_archive(session, parcel, user, kind, payload, turn);
+        }
+        if kind == IqKind::Set
+            && parcel.resource.is_none()
+            && let Some(payload) = iq.first_child().filter(|payload| is_order(*payload))
+        {
+            return self.takes_order(session, parcel, user, payload, turn);
         }
         let answer = self.query(session, parcel, user, kind, iq, turn);
         self.answers(session, parcel, answer, turn)
@@ -82,10 +88,6 @@ impl Dialog {
             (ns::DISCO_ITEMS, "query", IqKind::Get) => self.items(payload, turn),
             (ns::MUC_ADMIN, "query", IqKind::Get) => self.affiliations(record, user, payload, turn),
             (ns::MUC_OWNER, "query", IqKind::Get) => configuration(record, user),
-            (ns::MUC_OWNER, "query", _) if cancels(payload) => Ok(Vec::new()),
-            (ns::MUC_ADMIN | ns::MUC_OWNER, "query", _) => {
-                Err(for_owner(record, user).err().unwrap_or(Condition::NotAllowed))
-            }
             (ns::REGISTER, "query", _) => Err(Condition::NotAllowed),
             (ns::PING, "ping", IqKind::Get) => Ok(Vec::new()),
             (_, _, _) => Err(Condition::ServiceUnavailable),
@@ -218,41 +220,7 @@ impl Dialog {
     }
 }
 
-fn for_owner(record: &DialogRow, user: UserId) -> Result<(), Condition> {
-    if record.owner == user { Ok(()) } else { Err(Condition::Forbidden) }
-}
-
-/// XEP-0045 §10.2: the owner sees how the room is set up.
-fn configuration(record: &DialogRow, user: UserId) -> Result<Vec<u8>, Condition> {
-    for_owner(record, user)?;
-    let flag = |set: bool| if set { "1" } else { "0" };
-    let public = record.kind == DialogKind::Public;
-    let mut out = Vec::new();
-    let mut xml = Writer::new(&mut out);
-    xml.open("query").ns(ns::MUC_OWNER).open("x").ns(ns::DATA_FORMS).attr("type", "form");
-    field(&mut xml, "FORM_TYPE", Some("hidden"), ns::MUC_ROOM_CONFIG);
-    field(&mut xml, "muc#roomconfig_roomname", Some("fixed"), record.name.as_deref().unwrap_or_default());
-    for (name, set) in [
-        ("muc#roomconfig_persistentroom", true),
-        ("muc#roomconfig_publicroom", public),
-        ("muc#roomconfig_membersonly", !public),
-        ("muc#roomconfig_moderatedroom", false),
-        ("muc#roomconfig_passwordprotectedroom", false),
-        ("muc#roomconfig_changesubject", !public),
-    ] {
-        field(&mut xml, name, Some("fixed"), flag(set));
-    }
-    field(&mut xml, "muc#roomconfig_whois", Some("fixed"), "anyone");
-    xml.close().close();
-    drop(xml);
-    Ok(out)
-}
-
-/// XEP-0045 §10.1.3: a form that is given up changes nothing.
-fn cancels(payload: Element<'_>) -> bool {
-    payload.child("x", ns::DATA_FORMS).is_some_and(|form| form.attr("type").as_deref() == Some("cancel"))
-}
-
-fn field(xml: &mut Writer<'_>, var: &'static str, kind: Option<&str>, value: &str) {
+/// A field of a form.
+pub(super) fn field(xml: &mut Writer<'_>, var: &'static str, kind: Option<&str>, value: &str) {
     xml.open("field").attr("var", var).attr_opt("type", kind).simple("value", value).close();
 }

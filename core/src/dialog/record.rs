@@ -19,6 +19,7 @@ use crate::owner::Owner;
 use crate::row::{Batch, Reads, Rows, Unreadable};
 use crate::time::Timestamp;
 
+use super::room::OutOf;
 use super::{Dialog, Flow, lists};
 
 /// What a new dialog is to be.
@@ -173,7 +174,7 @@ impl Dialog {
     /// Makes a change that was checked: the record first, then the room and the lists.
     fn apply_change(&mut self, by: UserId, change: Change, turn: &mut Turn<'_>) {
         let Some(record) = &mut self.record else { return };
-        let renamed = change.name.is_some();
+        let renamed = change.name.is_some() && change.name != record.name && record.kind != DialogKind::Private;
         if record.kind != DialogKind::Private {
             record.name = change.name.or(record.name.take());
             if let Some(photo) = change.photo {
@@ -212,7 +213,10 @@ impl Dialog {
             None => turn.out.write(batch),
         }
         self.exit(&pulled, turn);
-        self.kick(&pulled, by, turn);
+        self.kick(&pulled, by, OutOf::Dialog, turn);
+        if renamed {
+            self.announce_settings(turn);
+        }
         if grown {
             self.bump(turn);
         } else {

@@ -43,6 +43,27 @@ pub(super) struct Occupant {
     says: Bytes,
 }
 
+/// What one who is thrown out is out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutOf {
+    Room,
+    Dialog,
+}
+
+/// How an occupant goes.
+#[derive(Default)]
+struct Going<'a> {
+    /// Of the stanza that led to it.
+    id: Option<&'a str>,
+    statuses: &'a [u16],
+    /// Who did it, if not the occupant.
+    actor: Option<&'a str>,
+    /// Out of the dialog, too.
+    expelled: bool,
+    /// Why there is no room any more.
+    destroyed: Option<&'a str>,
+}
+
 impl Room {
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
@@ -287,7 +308,7 @@ impl Dialog {
         let mut nodes = Nodes::new();
         let id = reread(&mut nodes, &parcel.stanza).and_then(|presence| presence.attr("id"));
         if let Some(occupant) = self.room.take(user, session) {
-            let stanza = self.gone(user, id.as_deref(), &[110], None, None, turn);
+            let stanza = self.gone(user, Going { id: id.as_deref(), statuses: &[110], ..Going::default() }, turn);
             turn.out.push(Effect::Fanout(stanza, Arc::from([occupant.seat])));
             self.tell_of_leaving(user, turn);
         }
@@ -305,25 +326,27 @@ impl Dialog {
     fn tell_of_leaving(&self, user: UserId, turn: &mut Turn<'_>) {
         let others = self.room.all_but(user);
         if self.room.of(user).next().is_none() && !others.is_empty() {
-            turn.out.push(Effect::Fanout(self.gone(user, None, &[], None, None, turn), others));
+            turn.out.push(Effect::Fanout(self.gone(user, Going::default(), turn), others));
         }
     }
 
-    /// Users are no longer in the dialog, so neither are they in its room. Server notes §4.2, wire notes §16.6.
-    pub(super) fn kick(&mut self, users: &[UserId], by: UserId, turn: &mut Turn<'_>) {
+    /// Users have to leave: because they are no longer in the dialog (server notes §4.2, wire notes §16.6), or the room alone.
+    pub(super) fn kick(&mut self, users: &[UserId], by: UserId, out_of: OutOf, turn: &mut Turn<'_>) {
+        let actor = bare(self.account(by), turn.site);
         for &user in users {
             let seats = self.room.seats_of(user);
             if seats.is_empty() {
                 continue;
             }
             seats.iter().for_each(|seat| drop(self.room.take(user, seat.session)));
-            let actor = bare(self.account(by), turn.site);
             // One who took himself out is not told that he was thrown out.
-            let stanza = if user == by {
-                self.gone(user, None, &[110], None, None, turn)
-            } else {
-                self.gone(user, None, &[301, 110], Some(&actor), None, turn)
+            let (statuses, actor): (&[u16], _) = match out_of {
+                _ if user == by => (&[110], None),
+                OutOf::Dialog => (&[301, 110], Some(&*actor)),
+                OutOf::Room => (&[307, 110], Some(&*actor)),
             };
+            let expelled = out_of == OutOf::Dialog && user != by;
+            let stanza = self.gone(user, Going { statuses, actor, expelled, ..Going::default() }, turn);
             turn.out.push(Effect::Fanout(stanza, seats));
             self.tell_of_leaving(user, turn);
         }
@@ -337,7 +360,10 @@ impl Dialog {
         let actor = bare(self.account(by), turn.site);
         let users: Vec<UserId> = self.room.users().map(|(user, _)| user).collect();
         for user in users {
-            let stanza = self.gone(user, None, &[301, 110], Some(&actor), Some("The dialog was deleted."), turn);
+            let reason = Some("The dialog was deleted.");
+            let going =
+                Going { statuses: &[301, 110], actor: Some(&actor), expelled: true, destroyed: reason, id: None };
+            let stanza = self.gone(user, going, turn);
             turn.out.push(Effect::Fanout(stanza, self.room.seats_of(user)));
         }
         self.room = Room::default();
@@ -383,21 +409,14 @@ impl Dialog {
     }
 
     /// The end of an occupant's presence.
-    fn gone(
-        &self,
-        user: UserId,
-        id: Option<&str>,
-        statuses: &[u16],
-        actor: Option<&str>,
-        destroyed: Option<&str>,
-        turn: &Turn<'_>,
-    ) -> Bytes {
+    fn gone(&self, user: UserId, going: Going<'_>, turn: &Turn<'_>) -> Bytes {
+        let Going { id, statuses, actor, expelled, destroyed } = going;
         let mut bytes = Vec::with_capacity(384);
         let mut xml = Writer::new(&mut bytes);
         let shown_id = format!("occupant-{user}");
         xml.open("presence").attr("from", &format!("{}/{user}", room_jid(self.app, self.id, turn.site)));
         xml.attr("type", "unavailable").attr("id", id.unwrap_or(&shown_id));
-        let affiliation = if actor.is_some() { "none" } else { self.rank(user).0 };
+        let affiliation = if expelled { "none" } else { self.rank(user).0 };
         xml.open("x").ns(ns::MUC_USER);
         xml.open("item").attr("affiliation", affiliation).attr("role", "none").attr("nick", &user.to_string());
         if let Some(actor) = actor {

@@ -692,7 +692,7 @@ fn history_on_join_is_the_one_history() {
 }
 
 #[test]
-fn the_room_answers_questions_and_takes_no_orders() {
+fn the_room_answers_questions() {
     let mut house = House::group(2);
     house.join(1, 11);
     house.join(2, 22);
@@ -715,16 +715,101 @@ fn the_room_answers_questions_and_takes_no_orders() {
     let members = "<query xmlns='http://jabber.org/protocol/muc#admin'><item affiliation='member'/></query>";
     assert!(asked(2, IqKind::Get, None, members).contains("jid=\"2-7@localhost\""));
     assert!(asked(3, IqKind::Get, None, members).contains("item-not-found"));
-    let ban =
-        "<query xmlns='http://jabber.org/protocol/muc#admin'><item affiliation='outcast' jid='1-7@localhost'/></query>";
-    assert!(asked(2, IqKind::Set, None, ban).contains("<forbidden"));
-    assert!(asked(1, IqKind::Set, None, ban).contains("<not-allowed"));
     let owner = "<query xmlns='http://jabber.org/protocol/muc#owner'/>";
     assert!(asked(2, IqKind::Get, None, owner).contains("<forbidden"));
     assert!(asked(1, IqKind::Get, None, owner).contains("muc#roomconfig_membersonly"));
     let ping = "<ping xmlns='urn:xmpp:ping'/>";
     assert!(asked(1, IqKind::Get, Some("1"), ping).contains("type=\"result\""));
     assert!(asked(3, IqKind::Get, Some("1"), ping).contains("type=\"error\""));
+}
+
+/// Sends an order of two: one of a user, and what came of it.
+fn order(house: &mut House, user: u64, space: &str, inside: &str) -> String {
+    let query = format!("<query xmlns='http://jabber.org/protocol/muc#{space}'>{inside}</query>");
+    house.visit(user, user * 11, None, Kind::Iq(IqKind::Set), &format!("<iq type='set' id='o'>{query}</iq>"));
+    let heard = house.heard(user * 11);
+    heard.into_iter().find(|stanza| stanza.starts_with("<iq")).expect("every order is answered")
+}
+
+#[test]
+fn orders_in_the_room_are_changes_of_the_dialog() {
+    let mut house = House::group(6);
+    for user in 1..=3 {
+        house.join(user, user * 11);
+    }
+    house.said.clear();
+    let members = |house: &House| -> Vec<u64> {
+        house.dialog.as_ref().unwrap().record().unwrap().occupants.iter().map(|user| user.0).collect()
+    };
+    let out: String = [4, 5, 6].iter().map(|user| format!("<item affiliation='none' nick='{user}'/>")).collect();
+    assert!(order(&mut house, 2, "admin", &out).contains("<forbidden"));
+    assert!(order(&mut house, 1, "admin", &out).contains("type=\"result\""));
+    assert_eq!(members(&house), [1, 2, 3]);
+    // Any occupant adds; only the owner takes others out.
+    let add = "<item affiliation='member' jid='5-7@localhost'/><item affiliation='member' nick='6'/>";
+    assert!(order(&mut house, 2, "admin", add).contains("type=\"result\""));
+    assert_eq!(members(&house), [1, 2, 3, 5, 6]);
+    let take = "<item affiliation='none' jid='3-7@localhost/any'/><item affiliation='none' nick='6'/>";
+    assert!(order(&mut house, 2, "admin", take).contains("<forbidden"));
+    assert!(order(&mut house, 1, "admin", take).contains("type=\"result\""));
+    assert_eq!(members(&house), [1, 2, 5]);
+    let told = house.heard(33).concat();
+    assert!(told.contains("<status code=\"301\"/>") && told.contains("affiliation=\"none\""), "{told}");
+    // Out of the room, and in again.
+    assert!(order(&mut house, 2, "admin", "<item role='none' nick='1'/>").contains("<forbidden"));
+    assert!(order(&mut house, 1, "admin", "<item role='none' nick='1'/>").contains("<not-allowed"));
+    assert!(order(&mut house, 1, "admin", "<item role='none' nick='2'/>").contains("type=\"result\""));
+    let told = house.heard(22).concat();
+    assert!(told.contains("<status code=\"307\"/>") && told.contains("affiliation=\"member\""), "{told}");
+    assert_eq!(members(&house), [1, 2, 5]);
+    house.join(2, 22);
+    house.said.clear();
+    // Another name, which everybody is told of.
+    let form = |fields: &str| {
+        format!(
+            "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>{fields}</x>"
+        )
+    };
+    let name = form(
+        "<field var='muc#roomconfig_roomname'><value>Supper</value></field><field var='muc#roomconfig_membersonly'><value>1</value></field><field var='muc#roomconfig_lang'><value>en</value></field>",
+    );
+    assert!(order(&mut house, 2, "owner", &name).contains("<forbidden"));
+    assert!(order(&mut house, 1, "owner", &name).contains("type=\"result\""));
+    assert_eq!(house.dialog.as_ref().unwrap().record().unwrap().name.as_deref(), Some("Supper"));
+    assert!(house.heard(22).concat().contains("<status code=\"104\"/>"));
+    for same in [name.as_str(), "<x xmlns='jabber:x:data' type='submit'/>", "<x xmlns='jabber:x:data' type='cancel'/>"]
+    {
+        assert!(order(&mut house, 1, "owner", same).contains("type=\"result\""), "{same}");
+        assert_eq!(house.heard(22), Vec::<String>::new());
+    }
+    // What a dialog has no place for.
+    for (space, inside, condition) in [
+        ("admin", "<item affiliation='outcast' nick='2'/>", "not-allowed"),
+        ("admin", "<item affiliation='admin' nick='2'/>", "not-allowed"),
+        ("admin", "<item affiliation='owner' nick='2'/>", "not-allowed"),
+        ("admin", "<item role='visitor' nick='2'/>", "not-allowed"),
+        ("admin", "<item affiliation='member' jid='999-7@localhost'/>", "item-not-found"),
+        ("admin", "<item affiliation='member' jid='2-8@localhost'/>", "item-not-found"),
+        ("admin", "<item affiliation='member' jid='@'/>", "jid-malformed"),
+        ("admin", "<item affiliation='member' role='none' nick='2'/>", "bad-request"),
+        ("admin", "<item affiliation='none' nick='2'/><item role='none' nick='5'/>", "bad-request"),
+        ("admin", "<item affiliation='member'/>", "bad-request"),
+        ("admin", "", "bad-request"),
+        ("owner", "", "not-allowed"),
+        ("owner", &form("<field var='muc#roomconfig_membersonly'><value>0</value></field>"), "not-acceptable"),
+        ("owner", &form("<field var='muc#roomconfig_whois'><value>moderators</value></field>"), "not-acceptable"),
+        ("owner", &form("<field var='muc#roomconfig_roomname'><value> </value></field>"), "not-acceptable"),
+    ] {
+        let answer = order(&mut house, 1, space, inside);
+        assert!(answer.contains(&format!("<{condition}")), "{inside}: {answer}");
+    }
+    assert_eq!(members(&house), [1, 2, 5]);
+    // One takes himself out; the owner ends it.
+    assert!(order(&mut house, 2, "admin", "<item affiliation='none' nick='2'/>").contains("type=\"result\""));
+    assert_eq!(members(&house), [1, 5]);
+    assert!(order(&mut house, 2, "owner", "<destroy/>").contains("There is no such room."));
+    assert!(order(&mut house, 1, "owner", "<destroy/>").contains("type=\"result\""));
+    assert!(!house.dialog.as_ref().unwrap().exists());
 }
 
 #[test]

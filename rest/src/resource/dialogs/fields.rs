@@ -3,14 +3,12 @@
 //! Lists of users come in every form there is: `55, 678`, `[55,"678"]`, `["55,678"]`, and as the text of an array.
 
 use proto::jid::user::UserId;
-use proto::limits::OCCUPANTS_MAX;
+use proto::limits::{DIALOG_NAME_BYTES_MAX, OCCUPANTS_MAX};
 use proto::model::dialog::{Change, Data, DialogKind, DialogRow, Value};
 
 use crate::params::{self, IdsError, Number, Params};
 use crate::problem::Problem;
 
-/// Bytes of a dialog's name.
-pub(super) const NAME_BYTES_MAX: usize = 1_024;
 /// Bytes of a dialog's photo: an id or a link.
 const PHOTO_BYTES_MAX: usize = 4_096;
 /// Custom parameters of one dialog.
@@ -95,7 +93,7 @@ pub(super) fn users(params: &Params, path: &str) -> Result<Vec<UserId>, Problem>
 
 fn given_name(params: &Params) -> Result<Option<String>, Problem> {
     let name = params.text("name").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-    fits("name", name, NAME_BYTES_MAX)
+    fits("name", name, DIALOG_NAME_BYTES_MAX)
 }
 
 /// None when nothing is said of it, nothing inside when it is to go.

@@ -43,6 +43,11 @@ fn the_rest_api_answers_as_specified() {
 }
 
 #[test]
+fn the_product_page_works_with_curl_as_it_is_printed() {
+    suite::python(&Server::start(), "page", &[], SUITE_SECS_MAX);
+}
+
+#[test]
 fn slow_clients_run_into_time_limits() {
     suite::python(&Server::start_with(SHORT), "slow", &[], SUITE_SECS_MAX);
 }

@@ -199,6 +199,9 @@ impl Dialog {
             return Err(Condition::Forbidden);
         }
         let item = payload.child("item", ns::MUC_ADMIN).ok_or(Condition::BadRequest)?;
+        if let (None, Some(role)) = (item.attr("affiliation"), item.attr("role")) {
+            return self.roles(&role);
+        }
         let wanted = item.attr("affiliation").ok_or(Condition::BadRequest)?;
         let members = record.occupants.iter().copied();
         let listed: Vec<UserId> = match &*wanted {
@@ -213,6 +216,31 @@ impl Dialog {
         for member in listed {
             let jid = bare(self.account(member), turn.site);
             xml.leaf("item", &[("affiliation", &wanted), ("jid", &jid), ("nick", &member.to_string())]);
+        }
+        xml.close();
+        drop(xml);
+        Ok(out)
+    }
+
+    /// Who is in the room in this role. XEP-0045 §8.3 to §8.5.
+    fn roles(&self, wanted: &str) -> Result<Vec<u8>, Condition> {
+        if !matches!(wanted, "moderator" | "participant" | "visitor" | "none") {
+            return Err(Condition::BadRequest);
+        }
+        let mut out = Vec::new();
+        let mut xml = Writer::new(&mut out);
+        xml.open("query").ns(ns::MUC_ADMIN);
+        for (user, occupant) in self.room.users().take(MEMBERS_MAX) {
+            let (affiliation, role) = self.rank(user);
+            if role == wanted {
+                let item = [
+                    ("affiliation", affiliation),
+                    ("role", role),
+                    ("nick", &user.to_string()),
+                    ("jid", occupant.jid()),
+                ];
+                xml.leaf("item", &item);
+            }
         }
         xml.close();
         drop(xml);

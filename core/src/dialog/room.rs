@@ -64,6 +64,13 @@ struct Going<'a> {
     destroyed: Option<&'a str>,
 }
 
+impl Occupant {
+    /// The session's full JID.
+    pub fn jid(&self) -> &str {
+        &self.seat.jid
+    }
+}
+
 impl Room {
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()

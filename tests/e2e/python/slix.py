@@ -20,7 +20,7 @@ from world import DOMAIN, new_user
 for name in ("slixmpp", "asyncio"):
     logging.getLogger(name).setLevel(logging.CRITICAL)
 
-PLUGINS = ("xep_0012", "xep_0030", "xep_0092", "xep_0199", "xep_0202", "xep_0203", "xep_0313", "xep_0441")
+PLUGINS = ("xep_0004", "xep_0012", "xep_0030", "xep_0045", "xep_0092", "xep_0199", "xep_0202", "xep_0203", "xep_0313", "xep_0441")
 
 
 class Client(slixmpp.ClientXMPP):
@@ -39,7 +39,7 @@ class Client(slixmpp.ClientXMPP):
         self.ssl_context.check_hostname = False
         self.ssl_context.verify_mode = ssl.CERT_NONE
         for event in ("message", "message_error", "presence", "presence_error", "roster_update", "stream_error", "disconnected", "failed_all_auth",
-                      "failed_auth", "session_start", "stream_negotiated", "connection_failed"):
+                      "failed_auth", "session_start", "stream_negotiated", "connection_failed", "groupchat_presence", "groupchat_subject", "groupchat_config_status"):
             self.add_event_handler(event, lambda what, event=event: self.note(event, what))
 
     def reschedule_connection_attempt(self):
@@ -580,6 +580,139 @@ class Archive(Suite):
         friend = slixmpp.JID(new_user("friend").bare)
         await prefs.set_preferences(default="roster", always=[friend], never=[], timeout=8)
         self.assertEqual(await prefs.get_preferences(timeout=8), ("roster", {friend}, set()))
+
+
+class Rooms(Suite):
+    """XEP-0045 as slixmpp's plugin has it. Rooms are dialogs, which the API makes."""
+
+    async def asyncSetUp(self):
+        await super().asyncSetUp()
+        self.romeo, self.juliet = await self.pair()
+        self.tybalt = await self.client(new_user("tybalt"))
+        self.room = self.group(self.juliet)
+
+    def group(self, *others, kind=2):
+        body = {"type": kind, "name": "Verona", "occupants_ids": [other.user.id for other in others]}
+        made = world.rest("POST", "/chat/Dialog.json", token=self.romeo.user.session(), body=body)
+        self.assertEqual(made.status, 201, made)
+        return made.json["xmpp_room_jid"]
+
+    def dialog(self, path=""):
+        return f"/chat/Dialog/{self.room.split('_')[1].split('@')[0]}{path}.json"
+
+    def muc(self, client):
+        return client.plugin["xep_0045"]
+
+    async def join(self, client, **options):
+        return await self.muc(client).join_muc_wait(self.room, str(client.user.id), timeout=8, **options)
+
+    async def refused(self, condition, asking):
+        with self.assertRaises(IqError) as refusal:
+            await asking
+        self.assertEqual(refusal.exception.iq["error"]["condition"], condition)
+
+    def roster(self, client):
+        return sorted(self.muc(client).get_roster(self.room))
+
+    async def gone(self, client, who):
+        nick = f"{self.room}/{who.user.id}"
+        return await client.until("groupchat_presence", wants=lambda got: got["type"] == "unavailable" and got["from"].full == nick)
+
+    async def test_joining_talking_and_leaving(self):
+        own, subject, occupants, history = await self.join(self.romeo, maxstanzas=0)
+        self.assertEqual((own["muc"]["affiliation"], own["muc"]["role"], own["muc"]["nick"]), ("owner", "moderator", str(self.romeo.user.id)))
+        self.assertEqual((subject["subject"] or "", [seen["muc"]["jid"] for seen in occupants], history), ("", [self.romeo.boundjid], []))
+        own, _, occupants, _ = await self.join(self.juliet)
+        self.assertEqual((own["muc"]["affiliation"], own["muc"]["role"]), ("member", "participant"))
+        self.assertEqual([seen["muc"]["jid"] for seen in occupants], [self.romeo.boundjid, self.juliet.boundjid])
+        both = sorted(str(client.user.id) for client in (self.romeo, self.juliet))
+        await self.romeo.until("groupchat_presence", wants=lambda got: got["from"].full == f"{self.room}/{self.juliet.user.id}")
+        self.assertEqual((self.roster(self.romeo), self.roster(self.juliet)), (both, both))
+        self.juliet.send_message(mto=self.room, mbody="hello all", mtype="groupchat")
+        for client in (self.romeo, self.juliet):
+            got = await client.message("hello all")
+            self.assertEqual((got["from"], got["type"]), (f"{self.room}/{self.juliet.user.id}", "groupchat"))
+        self.juliet.send_message(mto=f"{self.room}/{self.romeo.user.id}", mbody="psst", mtype="chat")
+        got = await self.romeo.message("psst")
+        self.assertEqual((got["from"], got["type"]), (f"{self.room}/{self.juliet.user.id}", "chat"))
+        self.muc(self.juliet).set_subject(self.room, subject="Balconies")
+        await self.romeo.until("groupchat_subject", wants=lambda got: got["subject"] == "Balconies")
+        self.muc(self.juliet).leave_muc(self.room, str(self.juliet.user.id))
+        await self.gone(self.romeo, self.juliet)
+        _, subject, _, _ = await self.join(self.juliet)
+        self.assertEqual(subject["subject"], "Balconies")
+
+    async def test_history_on_join_is_the_history_of_the_api(self):
+        sent = [world.rest("POST", "/chat/Message.json", token=self.romeo.user.session(), body={"chat_dialog_id": self.room.split("_")[1].split("@")[0], "message": f"m{n}"}) for n in range(4)]
+        self.assertEqual([answer.status for answer in sent], [201] * 4)
+        _, _, _, history = await self.join(self.juliet, maxstanzas=3)
+        self.assertEqual([got["body"] for got in history], ["m1", "m2", "m3"])
+        self.assertTrue(all(got["delay"]["stamp"] and got["from"] == f"{self.room}/{self.romeo.user.id}" for got in history))
+
+    async def test_strangers_stay_outside(self):
+        with self.assertRaises(slixmpp.exceptions.PresenceError) as refusal:
+            await self.join(self.tybalt)
+        self.assertEqual(refusal.exception.condition, "registration-required")
+        self.tybalt.send_message(mto=self.room, mbody="let me in", mtype="groupchat")
+        error = await self.tybalt.until("message_error")
+        self.assertEqual(error["error"]["condition"], "forbidden")
+        await self.refused("item-not-found", self.muc(self.tybalt).get_affiliation_list(self.room, "member", timeout=8))
+
+    async def test_orders_change_the_dialog_and_the_dialog_the_room(self):
+        for client in (self.romeo, self.juliet):
+            await self.join(client)
+        muc = self.muc(self.romeo)
+        await self.muc(self.juliet).set_affiliation(self.room, "member", jid=self.tybalt.boundjid.bare, timeout=8)
+        await self.join(self.tybalt)
+        self.assertEqual(sorted(await muc.get_affiliation_list(self.room, "member", timeout=8)), sorted([self.juliet.boundjid.bare, self.tybalt.boundjid.bare]))
+        self.assertEqual(await muc.get_affiliation_list(self.room, "owner", timeout=8), [self.romeo.boundjid.bare])
+        self.assertEqual(await muc.get_roles_list(self.room, "moderator", timeout=8), [str(self.romeo.user.id)])
+        await self.refused("forbidden", self.muc(self.juliet).set_affiliation(self.room, "none", jid=self.tybalt.boundjid.bare, timeout=8))
+        await self.refused("forbidden", self.muc(self.juliet).get_room_config(self.room, timeout=8))
+        await self.refused("not-allowed", muc.set_affiliation(self.room, "outcast", jid=self.tybalt.boundjid.bare, timeout=8))
+        await muc.set_role(self.room, str(self.tybalt.user.id), "none", timeout=8)
+        await self.gone(self.juliet, self.tybalt)
+        await self.gone(self.tybalt, self.tybalt)
+        await self.join(self.tybalt)
+        await muc.set_affiliation(self.room, "none", jid=self.tybalt.boundjid.bare, timeout=8)
+        await self.gone(self.tybalt, self.tybalt)
+        with self.assertRaises(slixmpp.exceptions.PresenceError):
+            await self.join(self.tybalt)
+
+        form = await muc.get_room_config(self.room, timeout=8)
+        self.assertEqual(form.get_values()["muc#roomconfig_roomname"], "Verona")
+        form["type"] = "submit"
+        form.set_values({"muc#roomconfig_roomname": "Mantua"})
+        await muc.set_room_config(self.room, form, timeout=8)
+        await self.juliet.until("groupchat_config_status")
+        listed = world.rest("GET", "/chat/Dialog.json", token=self.juliet.user.session(), query=[("name", "Mantua")])
+        self.assertEqual([dialog["xmpp_room_jid"] for dialog in listed.json["items"]], [self.room])
+        self.assertEqual(listed.json["items"][0]["occupants_ids"], sorted([self.romeo.user.id, self.juliet.user.id]))
+        self.assertEqual(world.rest("PUT", self.dialog(), token=self.romeo.user.session(), body={"name": "Padua"}).status, 200)
+        await self.juliet.until("groupchat_config_status")
+        info = (await self.juliet.plugin["xep_0030"].get_info(self.room, timeout=8))["disco_info"]
+        self.assertEqual({name for _, _, _, name in info["identities"]}, {"Padua"})
+
+        await muc.destroy(self.room, "over", timeout=8)
+        await self.gone(self.juliet, self.juliet)
+        self.assertEqual(world.rest("GET", "/chat/Dialog.json", token=self.juliet.user.session()).json["total_entries"], 0)
+
+    async def test_who_is_taken_out_over_rest_is_out_of_the_room(self):
+        for client in (self.romeo, self.juliet):
+            await self.join(client)
+        body = {"pull_all": {"occupants_ids": [self.juliet.user.id]}}
+        self.assertEqual(world.rest("PUT", self.dialog(), token=self.romeo.user.session(), body=body).status, 200)
+        self.assertIn(301, (await self.gone(self.juliet, self.juliet))["muc"]["status_codes"])
+        await self.gone(self.romeo, self.juliet)
+
+    async def test_public_rooms_are_listed_and_open_to_all(self):
+        self.room = self.group(kind=1)
+        items = (await self.tybalt.plugin["xep_0030"].get_items(f"muc.{DOMAIN}", timeout=8))["disco_items"]["items"]
+        self.assertIn(self.room, {jid for jid, _, _ in items})
+        own, _, _, _ = await self.join(self.tybalt)
+        self.assertEqual((own["muc"]["affiliation"], own["muc"]["role"]), ("none", "participant"))
+        items = (await self.romeo.plugin["xep_0030"].get_items(self.room, timeout=8))["disco_items"]["items"]
+        self.assertEqual({jid for jid, _, _ in items}, {f"{self.room}/{self.tybalt.user.id}"})
 
 
 class Services(Suite):

@@ -16,6 +16,7 @@ use crate::command::{Answer, Command};
 use crate::effect::{Effect, Ending, Note, ReplyTo, SessionId, Site, Turn};
 use crate::error::{Condition, StreamCondition, StreamError};
 use crate::ext;
+use crate::ext::archive::Prefs;
 use crate::jid::FullJid;
 use crate::limits::RESOURCES_MAX;
 use crate::model::account::{self as record, AccountRow};
@@ -27,6 +28,7 @@ use crate::stanza::{Entrusted, Receipt, Sender};
 use crate::xml::Element;
 
 pub mod acks;
+mod archiving;
 mod copies;
 mod held;
 mod incoming;
@@ -68,6 +70,8 @@ pub struct Account {
     /// By their order, messages that came back from one of several resources.
     reissued: BTreeMap<u64, Reissue>,
     seen: Option<LastSeen>,
+    /// What of the user's messages is to be kept, if he has said so.
+    archiving: Option<Box<Prefs>>,
     last_job: u64,
     /// What a session is to get right after the result of the iq in hand.
     after_result: Vec<Bytes>,
@@ -178,7 +182,11 @@ impl From<Unreadable> for Fault {
 impl Account {
     /// The rows that an account is made of.
     pub fn load_reads(id: AccountId) -> Reads {
-        record::load_reads(id).and(Roster::reads(id)).and(Queue::reads(id)).and(LastSeen::reads(id))
+        record::load_reads(id)
+            .and(Roster::reads(id))
+            .and(Queue::reads(id))
+            .and(LastSeen::reads(id))
+            .and(Prefs::reads(id))
     }
 
     /// The account in these rows; one of a user who does not exist is there too, and answers as RFC 6121 §8.5.1 wants.
@@ -190,6 +198,7 @@ impl Account {
             roster: Roster::load(id, &mut rows)?,
             queue: Queue::load(&mut rows)?,
             seen: LastSeen::load(&mut rows)?,
+            archiving: Prefs::load(&mut rows)?,
             sessions: Vec::new(),
             draining: None,
             reissued: BTreeMap::new(),
@@ -446,6 +455,7 @@ impl Account {
         self.roster = Roster::default();
         self.queue = Queue::default();
         self.seen = None;
+        self.archiving = None;
     }
 
     /// Ends every session: the password that opened them is no longer the user's.

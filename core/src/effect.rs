@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Answer, Command};
-use crate::ext::{Contacts, Service};
+use crate::ext::{Contacts, Service, Usual};
 use crate::limits::Limits;
 use crate::model::jobs;
 use crate::owner::{AccountId, Owner};
@@ -235,6 +235,17 @@ pub struct Site {
     pub services: Arc<[Service]>,
     /// Whom users can turn to. XEP-0157
     pub contacts: Arc<Contacts>,
+    /// What is kept of messages that do not ask for it.
+    pub archiving: Archiving,
+}
+
+/// What is kept of messages that do not ask for it. XEP-0313, XEP-0441.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Archiving {
+    /// Between users who have set no preferences of their own.
+    pub usual: Usual,
+    /// Whether rooms keep them.
+    pub rooms: bool,
 }
 
 impl Site {
@@ -248,6 +259,7 @@ impl Site {
             version: env!("CARGO_PKG_VERSION"),
             services: Arc::new([]),
             contacts: Arc::default(),
+            archiving: Archiving::default(),
         }
     }
 }

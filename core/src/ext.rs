@@ -37,6 +37,7 @@ mod stream_limits;
 mod stream_management;
 mod vcard;
 
+pub use archive::Usual;
 pub use contact_addresses::Contacts;
 pub use external_services::{Access, Secret, Service, ServiceKind, ServiceTransport};
 

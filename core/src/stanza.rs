@@ -110,6 +110,8 @@ pub enum Kind {
         kind: MessageKind,
         /// Whether it waits for a user who is away: true for all but those that hold nothing but a chat state.
         lasting: bool,
+        /// It comes from the dialog that keeps it.
+        saved: bool,
     },
     /// `<presence/>`
     Presence {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proto::ext::Usual;
 use proto::jid::Domain;
 use proto::limits::Limits;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub struct Config {
     pub shards: Shards,
     /// What the API says of the server.
     pub api: Api,
+    /// What is kept of messages that do not ask for it.
+    pub archive: Archive,
     /// How mail goes out.
     pub mail: Mail,
     /// What is logged.
@@ -99,6 +102,16 @@ pub struct Api {
     pub turn_server: Option<String>,
     /// What older clients are told of the place of files.
     pub s3_bucket: String,
+}
+
+/// What is kept of messages that do not ask for it; those with `save_to_history` always are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Archive {
+    /// Of messages between users who have set no preferences (XEP-0441): `never`, `always`, or with `roster` those of contacts.
+    pub users: Usual,
+    /// Whether rooms keep what is said in them.
+    pub rooms: bool,
 }
 
 /// How mail goes out.
@@ -185,6 +198,7 @@ impl Default for Config {
             tls: Tls::default(),
             shards: Shards::default(),
             api: Api::default(),
+            archive: Archive::default(),
             mail: Mail::default(),
             log: Log::default(),
             limits: LimitSettings::default(),

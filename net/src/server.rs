@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use proto::effect::Site;
+use proto::effect::{Archiving, Site};
 use proto::ext;
 use proto::jid::Domain;
 use proto::model::directory::{self, AppKeys, AppRecord, SERVER, apps};
@@ -386,6 +386,7 @@ impl Facts {
             version: env!("CARGO_PKG_VERSION"),
             services: config.services.iter().map(ServiceSettings::service).collect(),
             contacts: Arc::new(config.contacts.contacts()),
+            archiving: Archiving { usual: config.archive.users, rooms: config.archive.rooms },
         };
         Terms {
             features: ext::stream_features(&site),

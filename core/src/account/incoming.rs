@@ -49,7 +49,10 @@ impl Account {
 
     pub(super) fn takes(&mut self, parcel: Parcel, rows: Rows, turn: &mut Turn<'_>) {
         match parcel.kind {
-            Kind::Message { kind, lasting } => self.takes_message(&parcel, kind, lasting, turn),
+            Kind::Message { kind, saved: false, .. } if self.would_keep(&parcel, kind, turn) => {
+                return self.has_kept(parcel, turn);
+            }
+            Kind::Message { kind, lasting, .. } => self.takes_message(&parcel, kind, lasting, turn),
             Kind::Presence { kind, directed } => self.takes_presence(&parcel, kind, directed, turn),
             Kind::Iq(kind) => self.takes_iq(&parcel, kind, rows, turn),
         }
@@ -216,7 +219,7 @@ impl Account {
         let Ok(stanza) = reread(&mut nodes, &parcel.stanza) else { return };
         let bytes = refusal(stanza, &parcel.from, condition);
         let kind = match parcel.kind {
-            Kind::Message { .. } => Kind::Message { kind: MessageKind::Error, lasting: false },
+            Kind::Message { .. } => Kind::Message { kind: MessageKind::Error, lasting: false, saved: false },
             Kind::Presence { .. } => Kind::Presence { kind: PresenceKind::Error, directed: true },
             Kind::Iq(_) => Kind::Iq(IqKind::Error),
         };

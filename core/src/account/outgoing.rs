@@ -40,7 +40,7 @@ impl Account {
                 return self.refuse_message(from, kind, stanza, Condition::ServiceUnavailable, turn);
             }
             Target::Dialog(dialog, nick) => {
-                let kind = Kind::Message { kind, lasting: is_lasting(stanza) };
+                let kind = Kind::Message { kind, lasting: is_lasting(stanza), saved: false };
                 return self.visits(from, (dialog, nick), kind, stanza, receipt, turn);
             }
             Target::Room => {
@@ -63,7 +63,7 @@ impl Account {
         };
         let taker = self.first_taker(account, kind, stanza, turn);
         let is_copied = account != self.id && self.is_copied(from, kind, stanza);
-        let kind = Kind::Message { kind, lasting: is_lasting(stanza) };
+        let kind = Kind::Message { kind, lasting: is_lasting(stanza), saved: false };
         let parcel = Parcel { from: sender, resource, kind, stanza: stanza_bytes, receipt };
         let note = match taker {
             // It will change what it saves; the copies are of what is delivered.

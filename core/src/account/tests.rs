@@ -88,7 +88,7 @@ fn a_message_that_waits_is_written_before_it_counts_as_taken_care_of() {
     let parcel = Parcel {
         from: Sender { jid: "2-1@localhost/b".into(), account: Some(receipt.account) },
         resource: None,
-        kind: Kind::Message { kind: MessageKind::Chat, lasting: true },
+        kind: Kind::Message { kind: MessageKind::Chat, lasting: true, saved: false },
         stanza: Bytes::from_static(b"<message type='chat' to='1-1@localhost'><body>x</body></message>"),
         receipt: Some(receipt),
     };

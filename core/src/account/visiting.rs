@@ -56,7 +56,7 @@ impl Account {
     }
 
     /// Who takes a message to another user first: the dialog of the two, when it is to be saved. Server notes §3.4: chat messages
-    /// alone, and none to oneself. A marker is noted by the dialog of the message it is about, and goes its way.
+    /// alone, and none to oneself, but for what the user prefers to have kept. A marker is noted by the dialog of the message it is about, and goes its way.
     pub(super) fn first_taker(
         &self,
         to: AccountId,
@@ -64,16 +64,19 @@ impl Account {
         message: Element<'_>,
         turn: &mut Turn<'_>,
     ) -> Owner {
-        if kind != MessageKind::Chat || to == self.id {
+        if to == self.id {
             return Owner::Account(to);
         }
-        if let Some(marker) = dialog::marker(message) {
+        let is_chat = kind == MessageKind::Chat;
+        if let Some(marker) = dialog::marker(message).filter(|_| is_chat) {
             self.notes_marker(to.user, marker, message, turn);
             return Owner::Account(to);
         }
-        match dialog::saved_params(message) {
-            Some(_) => Owner::Dialog(self.id.app, DialogId::private(self.id.app, self.id.user, to.user)),
-            None => Owner::Account(to),
+        let asks = is_chat && dialog::saved_params(message).is_some();
+        if asks || self.prefers_kept(to, kind, message, turn.site) {
+            Owner::Dialog(self.id.app, DialogId::private(self.id.app, self.id.user, to.user))
+        } else {
+            Owner::Account(to)
         }
     }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::account::Progress;
 use crate::effect::{Effect, Seat, SessionId, Turn};
 use crate::error::{Condition, StanzaError};
+use crate::ext::archive::is_archived;
 use crate::jid::user::UserId;
 use crate::limits::{ROOM_PRESENCE_BYTES_MAX, ROOM_SEATS_MAX};
 use crate::model::dialog::{self, DialogKind, DialogRow, Subject, body_of, marker, reread, saved_params};
@@ -171,7 +172,9 @@ impl Dialog {
                 return self.done(&parcel, turn);
             }
             self.set_subject(subject, user, turn);
-        } else if saved_params(message).is_some() && marker(message).is_none() {
+        } else if marker(message).is_none()
+            && (saved_params(message).is_some() || (turn.site.archiving.rooms && is_archived(message)))
+        {
             return self.saves_in_room(session, parcel, user, turn);
         }
         let room = room_jid(self.app, self.id, turn.site);

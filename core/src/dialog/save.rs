@@ -176,7 +176,10 @@ impl Dialog {
 
     /// The message goes to the recipient, and back to the sender when other clients there want copies of it. XEP-0280.
     fn brings(&self, parcel: &Parcel, copied: bool, other: UserId, stanza: bytes::Bytes, turn: &mut Turn<'_>) {
-        let parcel = refilled(parcel, stanza);
+        let mut parcel = refilled(parcel, stanza);
+        if let Kind::Message { saved, .. } = &mut parcel.kind {
+            *saved = true;
+        }
         if let Some(sender) = parcel.from.account.filter(|_| copied) {
             let copy = Parcel { receipt: None, ..parcel.clone() };
             turn.out.send(Owner::Account(sender), Note::Copied(copy));
@@ -232,21 +235,22 @@ impl Dialog {
     ) -> Option<(MessageRow, Option<String>)> {
         let mut nodes = Nodes::new();
         let message = reread(&mut nodes, stanza)?;
-        let params = dialog::saved_params(message)?;
+        // None of a message that is kept though it does not ask for that: nothing is added to what it says.
+        let params = dialog::saved_params(message);
         let id = id.unwrap_or_else(|| MessageId::drawn(turn.now.stamp, turn.random.array()));
-        let date_sent = dialog::date_sent(params, turn.now.stamp);
+        let date_sent = params.map_or(turn.now.stamp.secs(), |params| dialog::date_sent(params, turn.now.stamp));
         let (id_text, dialog_text, date_text) = (id.to_string(), self.id.to_string(), date_sent.to_string());
         let ours = |child: Element<'_>| {
             child.ns() == ns::CLIENT && matches!(child.name(), "message_id" | "dialog_id" | "date_sent")
         };
         let append = |xml: &mut Writer<'_>| {
+            let Some(params) = params else { return };
             param(params, "date_sent", &date_text, xml);
             param(params, "dialog_id", &dialog_text, xml);
             param(params, "message_id", &id_text, xml);
         };
-        let bytes = rewritten(message, drop, Some(Inside { child: params, drop: &ours, append: &append }), &|xml| {
-            stanza_id(archive, &id_text, xml)
-        });
+        let inside = params.map(|child| Inside { child, drop: &ours, append: &append });
+        let bytes = rewritten(message, drop, inside, &|xml| stanza_id(archive, &id_text, xml));
         let text = dialog::body_of(message);
         let row = MessageRow {
             id,
@@ -391,7 +395,7 @@ impl Dialog {
     /// Brings one user a message in another's name.
     fn send_as(&self, by: UserId, to: UserId, kind: MessageKind, stanza: Vec<u8>, turn: &mut Turn<'_>) {
         let from = Sender { jid: bare(self.account(by), turn.site).into(), account: Some(self.account(by)) };
-        let kind = Kind::Message { kind, lasting: true };
+        let kind = Kind::Message { kind, lasting: true, saved: true };
         let parcel = Parcel { from, resource: None, kind, stanza: stanza.into(), receipt: None };
         turn.out.send(Owner::Account(self.account(to)), Note::Stanza(parcel));
     }

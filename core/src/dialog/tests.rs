@@ -1,7 +1,6 @@
 //! A dialog with its rows, without a server: plays, counted rows, and any interleaving against a small model.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -9,7 +8,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::effect::{Effects, Random, Seat, SessionId, Site};
 use crate::jid::user::MessageId;
-use crate::limits::Limits;
 use crate::model::dialog::{
     Change, Content, Delivery, DialogKind, Draft, MESSAGES, Marks, MessageRow, RECEIPTS, Reader, Receipt as Mark, Which,
 };
@@ -61,15 +59,7 @@ impl House {
     fn new(id: DialogId, users: u64) -> House {
         let mut house = House {
             rows: BTreeMap::new(),
-            site: Site {
-                domain: Arc::from("localhost"),
-                muc_domain: Arc::from("muc.localhost"),
-                limits: Limits::default(),
-                software: "rookery",
-                version: "0",
-                services: Arc::from([]),
-                contacts: Arc::default(),
-            },
+            site: Site::of("localhost"),
             now: Timestamp::from_secs(START),
             random: Counting(0),
             id,
@@ -285,7 +275,7 @@ impl House {
         let stanza = format!(
             "<message from=\"{from}-7@localhost/d{from}\" to='{to}-7@localhost' type='chat' {attributes}>{children}</message>"
         );
-        let kind = Kind::Message { kind: MessageKind::Chat, lasting: true };
+        let kind = Kind::Message { kind: MessageKind::Chat, lasting: true, saved: false };
         let parcel =
             Parcel { from: self.from(from), resource: None, kind, stanza: stanza.into_bytes().into(), receipt: None };
         self.note(Note::Stanza(parcel));
@@ -325,7 +315,7 @@ impl House {
 
 const PRESENCE: Kind = Kind::Presence { kind: PresenceKind::Available, directed: true };
 const GONE: Kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
-const GROUPCHAT: Kind = Kind::Message { kind: MessageKind::Groupchat, lasting: true };
+const GROUPCHAT: Kind = Kind::Message { kind: MessageKind::Groupchat, lasting: true, saved: false };
 const SAVED: &str = "<extraParams xmlns='jabber:client'><save_to_history>1</save_to_history></extraParams>";
 
 fn ids(numbers: &[u64]) -> Vec<UserId> {
@@ -631,12 +621,31 @@ fn what_is_said_in_the_room_reaches_all_and_is_kept_if_asked() {
     assert!(house.heard(11)[0].contains("<bad-request"));
     assert!(house.said.is_empty());
     // A word in private.
-    let chat = Kind::Message { kind: MessageKind::Chat, lasting: true };
+    let chat = Kind::Message { kind: MessageKind::Chat, lasting: true, saved: false };
     house.visit(1, 11, Some("2"), chat, "<message id='p' type='chat'><body>psst</body></message>");
     assert!(house.heard(22)[0].contains("<x xmlns=\"http://jabber.org/protocol/muc#user\"/>"));
     assert_eq!(house.heard(23).len(), 1);
     house.visit(1, 11, Some("3"), chat, "<message id='p' type='chat'><body>psst</body></message>");
     assert!(house.heard(11)[0].contains("<item-not-found"));
+}
+
+#[test]
+fn a_room_keeps_all_that_is_said_where_the_operator_wants_that() {
+    let mut house = House::group(2);
+    house.join(1, 11);
+    let say = |house: &mut House, children: &str| {
+        house.groupchat(1, 11, &format!("<message type='groupchat' id='m'>{children}</message>"))
+    };
+    say(&mut house, "<body>before</body>");
+    house.site.archiving.rooms = true;
+    say(&mut house, "<body>after</body>");
+    say(&mut house, "<composing xmlns='http://jabber.org/protocol/chatstates'/>");
+    say(&mut house, "<body>hush</body><no-store xmlns='urn:xmpp:hints'/>");
+    let kept: Vec<_> = house.messages().into_iter().map(|(_, row)| row.content().text.clone()).collect();
+    assert_eq!(kept, [Some("after".to_owned())]);
+    let heard = house.heard(11).concat();
+    assert!(["before", "after", "hush"].iter().all(|text| heard.contains(text)), "{heard}");
+    assert_eq!(heard.matches("<stanza-id").count(), 1);
 }
 
 #[test]

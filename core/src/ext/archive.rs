@@ -1,7 +1,7 @@
 //! XEP-0313: Message Archive Management, over the one history. XEP-0359 ids and XEP-0059 pages go with it.
 //!
-//! What is archived is what was sent with `save_to_history`, whoever sent it and however: a message over REST is in the archive
-//! like any other. A message has one id everywhere: its `_id` in the API, the id in both users' archives, and the `stanza-id` it
+//! What is archived is what was sent with `save_to_history`, whoever sent it and however (a message over REST is in the archive
+//! like any other), and what one of the two users prefers to be archived (`prefs`). A message has one id everywhere: its `_id` in the API, the id in both users' archives, and the `stanza-id` it
 //! is delivered with.
 //!
 //! *A user's archive* holds the private dialogs that the user's list shows. With `with` it is the conversation with that user;
@@ -27,6 +27,7 @@ use crate::owner::AccountId;
 use crate::route::{Target, target};
 use crate::row::Rows;
 use crate::stanza::{IqAnswer, IqKind};
+use crate::xml::Element;
 
 mod inquiry;
 mod prefs;
@@ -59,6 +60,15 @@ pub(super) static ARCHIVE: Extension = Extension {
 };
 
 pub(super) use prefs::PREFERENCES;
+pub use prefs::{Prefs, Usual};
+
+/// Whether a message that does not ask to be kept may be, where that is preferred: one that says something, and does not say no.
+/// §5.1, XEP-0334 §4.2 and §4.3.
+pub(crate) fn is_archived(message: Element<'_>) -> bool {
+    let says_no =
+        |child: Element<'_>| child.ns() == ns::HINTS && matches!(child.name(), "no-store" | "no-permanent-store");
+    message.child("body", ns::CLIENT).is_some() && !message.children().any(says_no)
+}
 
 /// The dialogs write the ids, as they save: [`crate::dialog`].
 pub(super) static STANZA_IDS: Extension = Extension {

@@ -1,11 +1,11 @@
 //! XEP-0441: archiving preferences.
 //!
-//! What they can mean here is narrow, and this is what they mean. A conversation has one history, which its two users and the
-//! API share, and a message is in it because its sender asked for that with `save_to_history`: nobody's preferences take such a
-//! message out of it, keep it from getting in, or hide it from the user's own archive, which would no longer be what it says it
-//! is. Preferences are a user's word on which messages *without* that wish should be archived. They are kept and handed to every
-//! client of the user, and as messages without the wish pass through unread and untouched, which the applications rely on, none
-//! of them is archived whatever the preferences say. The answer to clients that have set none is therefore `never`.
+//! A conversation has one history, which its two users and the API share. A message is in it because its sender asked for that
+//! with `save_to_history`, whatever anybody prefers: the history is what the applications say it is. Preferences are a user's
+//! word on which of the *other* messages are to be kept: those with a body that one of the two would have archived, unless the
+//! message itself says no (XEP-0334). What one of the two keeps, both see. A user who has set no preferences has the operator's:
+//! `never`, unless the configuration says otherwise, because an application that does not ask for history relies on there being
+//! none.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use crate::jid::Jid;
 use crate::limits::ARCHIVE_PREFS_JIDS_MAX;
 use crate::ns;
 use crate::owner::{AccountId, Owner};
-use crate::row::{self, Batch, Key, Reads, Rows, Table};
+use crate::row::{self, Batch, Key, Reads, Rows, Table, Unreadable};
 use crate::stanza::{IqAnswer, IqKind};
 use crate::xml::{Element, Writer};
 
@@ -27,7 +27,7 @@ pub(in crate::ext) static PREFERENCES: Extension = Extension {
     account_features: &[ns::MAM],
     tables: &[&ARCHIVE_PREFS],
     iq: &[
-        IqRoute { at: At::Account, kind: IqKind::Get, ns: ns::MAM, name: "prefs", plan, apply: on_get },
+        IqRoute { at: At::Account, kind: IqKind::Get, ns: ns::MAM, name: "prefs", plan: nothing, apply: on_get },
         IqRoute { at: At::Account, kind: IqKind::Set, ns: ns::MAM, name: "prefs", plan: nothing, apply: on_set },
     ],
     ..Extension::NONE
@@ -40,10 +40,14 @@ const VERSION: u8 = 1;
 
 /// What becomes of messages with those who are in neither list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-enum Usual {
+#[serde(rename_all = "lowercase")]
+pub enum Usual {
+    /// They are kept.
     Always,
+    /// They are not.
     #[default]
     Never,
+    /// Those of contacts are.
     Roster,
 }
 
@@ -68,13 +72,38 @@ impl Usual {
 
 /// A user's preferences.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Prefs {
+pub struct Prefs {
     usual: Usual,
     always: Vec<String>,
     never: Vec<String>,
 }
 
 impl Prefs {
+    /// The row they are in.
+    pub fn reads(id: AccountId) -> Reads {
+        Reads::get(&ARCHIVE_PREFS, key(id))
+    }
+
+    /// Takes the answer to [`Prefs::reads`]; none for a user who has set none.
+    pub fn load(rows: &mut Rows) -> Result<Option<Box<Prefs>>, Unreadable> {
+        Ok(rows.decoded(VERSION)?.map(Box::new))
+    }
+
+    /// Whether messages with this full JID are to be kept; of preferences that were not set the operator's count.
+    pub fn keeps(set: Option<&Prefs>, usual: Usual, with: &str, is_contact: impl FnOnce(&str) -> bool) -> bool {
+        let bare = with.split_once('/').map_or(with, |(bare, _)| bare);
+        let names = |list: &Vec<String>| list.iter().any(|jid| jid == bare || jid == with);
+        match set {
+            Some(prefs) if names(&prefs.never) => false,
+            Some(prefs) if names(&prefs.always) => true,
+            _ => match set.map_or(usual, |prefs| prefs.usual) {
+                Usual::Always => true,
+                Usual::Never => false,
+                Usual::Roster => is_contact(bare),
+            },
+        }
+    }
+
     fn read(payload: Element<'_>) -> Result<Prefs, Condition> {
         let usual = payload.attr("default").and_then(|usual| Usual::read(&usual)).ok_or(Condition::BadRequest)?;
         let prefs = Prefs { usual, always: jids(payload, "always")?, never: jids(payload, "never")? };
@@ -118,13 +147,9 @@ fn key(id: AccountId) -> Key {
     Key::of(&Owner::Account(id))
 }
 
-fn plan(_: &Request<'_>, account: &Account) -> Reads {
-    Reads::get(&ARCHIVE_PREFS, key(account.id()))
-}
-
-fn on_get(_: &Request<'_>, _: &mut Account, mut rows: Rows, _: &mut Turn<'_>) -> IqAnswer {
-    let prefs: Option<Prefs> = rows.decoded(VERSION).map_err(|_| Condition::InternalServerError)?;
-    Ok(prefs.unwrap_or_default().write())
+fn on_get(_: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
+    let unset = || Prefs { usual: turn.site.archiving.usual, ..Prefs::default() };
+    Ok(account.archiving().cloned().unwrap_or_else(unset).write())
 }
 
 fn on_set(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
@@ -132,13 +157,15 @@ fn on_set(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn
     let mut batch = Batch::default();
     batch.put(&ARCHIVE_PREFS, key(account.id()), row::encode(VERSION, &prefs));
     turn.out.write(batch);
-    Ok(prefs.write())
+    let answer = prefs.write();
+    account.set_archiving(prefs);
+    Ok(answer)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::ext::stage::{self, ADAM, BOB, Stage};
-    use crate::limits::ARCHIVE_PREFS_JIDS_MAX;
 
     const GET: &str = "<iq type='get' id='1'><prefs xmlns='urn:xmpp:mam:2'/></iq>";
 
@@ -164,6 +191,28 @@ mod tests {
         assert!(stage.ask(ADAM, GET).contains("never"));
         stage.remove(BOB);
         assert_eq!(stage.rows_in("archive_prefs"), 0);
+    }
+
+    #[test]
+    fn the_lists_come_before_the_rest_and_the_users_word_before_the_operators() {
+        let friend = |bare: &str| bare == "3-1@localhost";
+        let prefs =
+            |usual| Prefs { usual, always: vec!["1-1@localhost".into()], never: vec!["2-1@localhost/a".into()] };
+        for (set, usual, with, kept) in [
+            (None, Usual::Never, "1-1@localhost/x", false),
+            (None, Usual::Always, "1-1@localhost/x", true),
+            (None, Usual::Roster, "1-1@localhost/x", false),
+            (None, Usual::Roster, "3-1@localhost/x", true),
+            (Some(prefs(Usual::Never)), Usual::Always, "1-1@localhost/x", true),
+            (Some(prefs(Usual::Never)), Usual::Always, "1-1@localhost", true),
+            (Some(prefs(Usual::Never)), Usual::Always, "3-1@localhost", false),
+            (Some(prefs(Usual::Always)), Usual::Never, "2-1@localhost/a", false),
+            (Some(prefs(Usual::Always)), Usual::Never, "2-1@localhost/b", true),
+            (Some(prefs(Usual::Roster)), Usual::Never, "3-1@localhost", true),
+            (Some(prefs(Usual::Roster)), Usual::Never, "4-1@localhost", false),
+        ] {
+            assert_eq!(Prefs::keeps(set.as_ref(), usual, with, friend), kept, "{set:?} {usual:?} {with}");
+        }
     }
 
     #[test]

@@ -1,0 +1,63 @@
+//! Which messages the account would have its dialogs keep, though they do not ask for it. The rules are in
+//! [`prefs`](crate::ext::archive).
+
+use crate::effect::{Note, Site, Turn};
+use crate::ext::Usual;
+use crate::ext::archive::{Prefs, is_archived};
+use crate::jid::user::DialogId;
+use crate::ns;
+use crate::owner::{AccountId, Owner};
+use crate::stanza::{MessageKind, Parcel};
+use crate::xml::{Element, Nodes};
+
+use super::Account;
+use super::incoming::reread;
+
+impl Account {
+    /// The user's preferences, if he has set any.
+    pub fn archiving(&self) -> Option<&Prefs> {
+        self.archiving.as_deref()
+    }
+
+    /// Puts preferences in force.
+    pub fn set_archiving(&mut self, prefs: Prefs) {
+        self.archiving = Some(Box::new(prefs));
+    }
+
+    /// Whether a message of the user to another is kept by his preference.
+    pub(super) fn prefers_kept(&self, to: AccountId, kind: MessageKind, message: Element<'_>, site: &Site) -> bool {
+        self.may_keep(kind, site) && self.keeps(&format!("{to}@{}", site.domain), site) && is_archived(message)
+    }
+
+    /// Whether a message that comes from another user, and which that user did not have kept, is kept by preference.
+    pub(super) fn would_keep(&self, parcel: &Parcel, kind: MessageKind, turn: &Turn<'_>) -> bool {
+        if !self.may_keep(kind, turn.site) || !self.exists() {
+            return false;
+        }
+        let Some(sender) = parcel.from.account.filter(|sender| *sender != self.id) else { return false };
+        debug_assert_eq!(sender.app, self.id.app, "messages stay within an app");
+        let mut nodes = Nodes::new();
+        self.keeps(&parcel.from.jid, turn.site)
+            && reread(&mut nodes, &parcel.stanza)
+                .is_ok_and(|message| message.is("message", ns::CLIENT) && is_archived(message))
+    }
+
+    /// The dialog of the two keeps it, and brings it back.
+    pub(super) fn has_kept(&self, parcel: Parcel, turn: &mut Turn<'_>) {
+        let Some(AccountId { user, .. }) = parcel.from.account else { return };
+        let dialog = DialogId::private(self.id.app, self.id.user, user);
+        turn.out.send(Owner::Dialog(self.id.app, dialog), Note::Stanza(parcel));
+    }
+
+    /// Whether it is worth looking at whom a message is from or for.
+    fn may_keep(&self, kind: MessageKind, site: &Site) -> bool {
+        (self.archiving.is_some() || site.archiving.usual != Usual::Never)
+            && matches!(kind, MessageKind::Chat | MessageKind::Normal)
+    }
+
+    fn keeps(&self, with: &str, site: &Site) -> bool {
+        Prefs::keeps(self.archiving(), site.archiving.usual, with, |contact| {
+            self.roster.item(contact).is_some_and(|item| item.listed)
+        })
+    }
+}

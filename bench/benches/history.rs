@@ -16,7 +16,7 @@ use proto::dialog::Dialog;
 use proto::effect::{Effect, Effects, Note, Random, ReplyTo, Site, Turn};
 use proto::jid::user::{AppId, DialogId, MessageId, UserId};
 use proto::limits::BUMP_MEMBERS_MAX;
-use proto::model::dialog::page::{Page, Pager, Wanted};
+use proto::model::dialog::page::{Order, Page, Pager, Wanted};
 use proto::model::dialog::shelf::{self, Shelf};
 use proto::model::dialog::view::{unread, unread_reads};
 use proto::model::dialog::{
@@ -67,6 +67,7 @@ impl Library {
             occupants: (1..=members).map(UserId).collect(),
             data: None,
             subject: None,
+            parted: Vec::new(),
             large: members as usize > BUMP_MEMBERS_MAX,
             created_at: Timestamp::from_secs(START_SECS),
             updated_at: Timestamp::from_secs(START_SECS),
@@ -102,6 +103,7 @@ impl Library {
             viewer: VIEWER,
             from: None,
             to: None,
+            order: Order::DateSent,
             newest_first,
             skip: 0,
             limit: 100,

@@ -25,6 +25,7 @@ use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::row::{Batch, Reads, Rows, Unreadable};
 use crate::stanza::{Entrusted, Receipt, Sender};
+use crate::time::Instant;
 use crate::xml::Element;
 
 pub mod acks;
@@ -70,6 +71,8 @@ pub struct Account {
     /// By their order, messages that came back from one of several resources.
     reissued: BTreeMap<u64, Reissue>,
     seen: Option<LastSeen>,
+    /// When the directory was last told that the user is here.
+    told_seen: Option<Instant>,
     /// What of the user's messages is to be kept, if he has said so.
     archiving: Option<Box<Prefs>>,
     last_job: u64,
@@ -199,6 +202,7 @@ impl Account {
             queue: Queue::load(&mut rows)?,
             seen: LastSeen::load(&mut rows)?,
             archiving: Prefs::load(&mut rows)?,
+            told_seen: None,
             sessions: Vec::new(),
             draining: None,
             reissued: BTreeMap::new(),

@@ -26,7 +26,7 @@ use crate::command::{Answer as AnyAnswer, Command as AnyCommand};
 use crate::effect::{Effect, JobRef, Note, ReplyTo, SessionId, Turn};
 use crate::error::{Condition, StanzaError};
 use crate::jid::user::{AppId, DialogId, UserId};
-use crate::model::dialog::{self, Answer, Answered, Command, DialogRow, Head, Refusal, Unsettled};
+use crate::model::dialog::{self, Answer, Answered, Command, DialogRow, Head, Refusal, Unsettled, Which};
 use crate::model::{inbox, jobs};
 use crate::owner::{AccountId, Owner};
 use crate::row::{Batch, Reads, Rows, Unreadable};
@@ -63,8 +63,6 @@ pub struct Dialog {
     loaded_to: u64,
     /// Where the members' lists have it.
     standing: inbox::Standing,
-    /// A member has put it out of his sight; the next message brings it back.
-    parted: bool,
     /// Set while the row of [`dialog::DIRTY`] is there.
     unsettled: Option<Unsettled>,
     room: Room,
@@ -118,7 +116,6 @@ impl Dialog {
             head,
             loaded_to,
             standing,
-            parted: false,
             unsettled: None,
             room: Room::default(),
             last_job: 0,
@@ -220,7 +217,10 @@ impl Dialog {
             Command::Update { by, change } => self.update(by, change, turn),
             Command::Delete { by, force } => self.delete(by, force, turn),
             Command::Save(draft) => self.saves_draft(draft, turn),
-            Command::Mark { by, which, marks } => self.mark(by, which, marks, turn),
+            Command::Mark { by, which: Which::Ids(ids), marks, astray: true } => {
+                self.mark_wherever(by, ids, marks, turn)
+            }
+            Command::Mark { by, which, marks, astray: _ } => self.mark(by, which, marks, turn),
             Command::Edit { by, ids, text } => self.edit(by, ids, text, turn),
             Command::Remove { by, ids, force: false } => self.hide(by, ids, turn),
             Command::Remove { by, ids, force: true } => self.remove(by, ids, turn),

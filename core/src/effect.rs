@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::{Answer, Command};
 use crate::ext::{Contacts, Service, Usual};
 use crate::limits::Limits;
+use crate::model::dialog::Pairs;
 use crate::model::jobs;
 use crate::owner::{AccountId, Owner};
 use crate::row::Batch;
@@ -237,6 +238,8 @@ pub struct Site {
     pub contacts: Arc<Contacts>,
     /// What is kept of messages that do not ask for it.
     pub archiving: Archiving,
+    /// What the ids of private dialogs are made with.
+    pub pairs: Pairs,
 }
 
 /// What is kept of messages that do not ask for it. XEP-0313, XEP-0441.
@@ -260,6 +263,7 @@ impl Site {
             services: Arc::new([]),
             contacts: Arc::default(),
             archiving: Archiving::default(),
+            pairs: Pairs::of(&[0; 32]),
         }
     }
 }

@@ -28,8 +28,8 @@ pub const PRIVATE_ITEMS_MAX: usize = 128;
 pub const PRIVATE_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of the name and the namespace of a thing in private storage.
 pub const PRIVATE_NAME_BYTES_MAX: usize = 512;
-/// Live REST sessions of one user; a new one ends the oldest.
-pub const TOKENS_PER_USER_MAX: usize = 32;
+/// Live REST sessions of one user; a new one ends the one that was not used for the longest time.
+pub const TOKENS_PER_USER_MAX: usize = 64;
 /// Offline stanzas kept for one account.
 pub const OFFLINE_STANZAS_MAX: usize = 10_000;
 /// Directed presences one session may have outstanding.

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use proto::effect::{Archiving, Site};
 use proto::ext;
 use proto::jid::Domain;
+use proto::model::dialog::Pairs;
 use proto::model::directory::{self, AppKeys, AppRecord, SERVER, apps};
 use proto::model::{self, dialog, jobs};
 use proto::owner::Owner;
@@ -387,6 +388,7 @@ impl Facts {
             services: config.services.iter().map(ServiceSettings::service).collect(),
             contacts: Arc::new(config.contacts.contacts()),
             archiving: Archiving { usual: config.archive.users, rooms: config.archive.rooms },
+            pairs: Pairs::of(&self.decoy_secret),
         };
         Terms {
             features: ext::stream_features(&site),

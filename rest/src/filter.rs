@@ -121,6 +121,11 @@ enum Test {
 }
 
 impl<R> Condition<R> {
+    /// The field it is on.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether a record fulfils it. Null is neither more nor less than anything, and different from everything.
     pub fn holds(&self, record: &R) -> bool {
         let values = (self.of)(record);
@@ -339,9 +344,19 @@ fn float(text: &str) -> Option<f64> {
     Value::from(text).float()
 }
 
-/// Unix seconds or ISO 8601.
-fn time(text: &str) -> Option<f64> {
-    float(text).or_else(|| Timestamp::parse_iso(text.trim()).map(|at| at.secs() as f64))
+/// Unix seconds, also with a fraction, or ISO 8601: a moment with its offset, or a day or moment of UTC without. What was before
+/// 1970 is its beginning.
+pub fn time(text: &str) -> Option<f64> {
+    let text = text.trim();
+    if let Some(secs) = float(text) {
+        return Some(secs);
+    }
+    let moment = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let day = |text: &str| Some(text.parse::<jiff::civil::Date>().ok()?.to_datetime(jiff::civil::Time::midnight()));
+        let civil = text.parse::<jiff::civil::DateTime>().ok().or_else(|| day(text))?;
+        jiff::tz::Offset::UTC.to_timestamp(civil).ok()
+    })?;
+    Some(moment.as_second().max(0) as f64)
 }
 
 /// Case is the same to who searches.
@@ -365,10 +380,17 @@ pub struct Sort<R: 'static> {
 impl<R> Sort<R> {
     /// `sort_desc=FIELD` or `sort_asc=FIELD`; any column will do.
     pub fn of(params: &Params, columns: &'static [Column<R>]) -> Result<Option<Sort<R>>, Problem> {
+        Sort::among(params, columns.iter())
+    }
+
+    /// The same by any of these columns.
+    pub fn among(
+        params: &Params,
+        mut columns: impl Iterator<Item = &'static Column<R>>,
+    ) -> Result<Option<Sort<R>>, Problem> {
         for (parameter, descending) in [("sort_desc", true), ("sort_asc", false)] {
             let Some(field) = params.text(parameter).filter(|field| !field.is_empty()) else { continue };
-            let column = columns.iter().find(|column| column.name == field);
-            let Some(column) = column else {
+            let Some(column) = columns.find(|column| column.name == field) else {
                 return Err(Problem::unprocessable(format!("{parameter}: there is no field {}", shown(&field))));
             };
             return Ok(Some(Sort { name: column.name, descending, of: column.of }));

@@ -24,7 +24,7 @@ pub const DEPTH_MAX: usize = 32;
 /// Values of one request, lists and maps counted as well.
 pub const VALUES_MAX: usize = 20_000;
 /// Ids in one list.
-pub const IDS_MAX: usize = 10_000;
+pub const IDS_MAX: usize = proto::limits::OCCUPANTS_MAX;
 
 /// The parameters of one request.
 #[derive(Clone, Default, PartialEq)]
@@ -239,6 +239,12 @@ impl From<IdsError> for Response {
             IdsError::TooMany => Problem::list(Status::UnprocessableEntity, "There are too many ids").into_response(),
         }
     }
+}
+
+/// The text without what XML 1.0 §2.2 has no characters for.
+pub fn clean(text: &str) -> String {
+    let is_allowed = |c: char| matches!(c, '\t' | '\n' | '\r') || (c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}'));
+    text.chars().filter(|&c| is_allowed(c)).collect()
 }
 
 #[cfg(test)]

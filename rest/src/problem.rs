@@ -27,6 +27,16 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// The same in the shape of the module whose path it is; what can be wrong with any request is a list in itself.
+    #[must_use]
+    pub fn as_in(self, path: &str) -> Problem {
+        let is_base = ["/session", "/login", "/users"].iter().any(|module| path.starts_with(module));
+        match self {
+            Problem::List(status, mut texts) if is_base && texts.len() == 1 => Problem::Base(status, texts.remove(0)),
+            other => other,
+        }
+    }
+
     /// 401: the token is unknown or expired. SDKs search for `session does not exist`.
     pub fn session_required() -> Problem {
         Problem::base(Status::Unauthorized, "Required session does not exist")

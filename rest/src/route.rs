@@ -122,12 +122,13 @@ fn begin(request: Request, moment: &mut Moment<'_>) -> Flow {
         Lookup::OtherMethods(allow) => {
             return Ok(Step::Done(Problem::method_not_allowed().into_response().header("Allow", allow)));
         }
+        Lookup::NoRecord(refusal) => (refusal, Found::default()),
         Lookup::Unknown => return Err(Problem::no_such_path().into()),
     };
     if route.need == Need::Admin {
         admin::authorize(&request, moment.settings)?;
     }
-    let params = Params::decode(&request)?;
+    let params = Params::decode(&request).map_err(|problem| problem.as_in(request.path()))?;
     let call = Call { ids, objects, params, session: None, request };
     match route.need {
         Need::Nothing | Need::Admin => (route.handler)(call, moment),
@@ -181,7 +182,17 @@ struct Found {
 enum Lookup {
     Found(&'static Route, Found),
     OtherMethods(String),
+    /// A call, but for what stands in the place of an id and is none: no record has it.
+    NoRecord(&'static Route),
     Unknown,
+}
+
+/// What calls about records that cannot be are answered with, by those who may make them at all. Server notes §7.1.
+static NO_RECORD: Route = refusing(|_, _| Err(Problem::not_found().into()));
+static NO_USER: Route = refusing(|_, _| Err(Problem::user_not_found().into()));
+
+const fn refusing(handler: Handler) -> Route {
+    Route { method: Method::Get, path: &[], need: Need::Token, handler }
 }
 
 fn find(method: Method, path: &str) -> Lookup {
@@ -193,7 +204,30 @@ fn find(method: Method, path: &str) -> Lookup {
         }
         allow.push(name(route.method));
     }
-    if allow.is_empty() { Lookup::Unknown } else { Lookup::OtherMethods(allow.join(", ")) }
+    if !allow.is_empty() {
+        return Lookup::OtherMethods(allow.join(", "));
+    }
+    let mut all = RESOURCES.iter().copied().flatten();
+    match all.find(|route| route.method == method && shape_of(route.path, path)).map(|route| route.path.first()) {
+        Some(Some(Segment::Is("users"))) => Lookup::NoRecord(&NO_USER),
+        Some(_) => Lookup::NoRecord(&NO_RECORD),
+        None => Lookup::Unknown,
+    }
+}
+
+/// Whether a path has this pattern, whatever stands in the place of ids.
+fn shape_of(pattern: &[Segment], path: &str) -> bool {
+    let path = path.strip_suffix(".json").or_else(|| path.strip_suffix(".xml")).unwrap_or(path);
+    let Some(path) = path.strip_prefix('/') else { return false };
+    let mut segments = path.split('/');
+    let fits = pattern.iter().all(|expected| match (expected, segments.next()) {
+        (Segment::Is(word), Some(segment)) => *word == segment,
+        // A word in the place of a number is another path.
+        (Segment::Id, Some(segment)) => !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit()),
+        (Segment::Objects, Some(segment)) => !segment.is_empty(),
+        (_, None) => false,
+    });
+    fits && segments.next().is_none()
 }
 
 /// The ids in a path that has this pattern. The answer is JSON with `.json`, with `.xml` and without. Server notes §7.
@@ -274,18 +308,16 @@ mod tests {
 
     #[test]
     fn ids_are_digits_and_paths_are_whole() {
-        for path in [
-            "/users/-1",
-            "/users/1.5",
-            "/users/x",
-            "/users/",
-            "/users/1/",
-            "users",
-            "/",
-            "*",
-            "/users/99999999999999999999",
-        ] {
+        for path in ["/users/-1", "/users/1.5", "/users/x", "/users/", "/users/1/", "users", "/", "*"] {
             assert!(matches!(find(Method::Get, path), Lookup::Unknown), "{path}");
+        }
+        for (path, refusal) in
+            [("/users/99999999999999999999", &NO_USER), ("/chat/Dialog/zz/notifications.json", &NO_RECORD)]
+        {
+            assert!(
+                matches!(find(Method::Get, path), Lookup::NoRecord(route) if std::ptr::eq(route, refusal)),
+                "{path}"
+            );
         }
         assert!(matches!(find(Method::Get, "/users/007.json"), Lookup::Found(_, found) if found.ids == [7]));
     }

@@ -45,7 +45,7 @@ impl Account {
     /// The dialog of the two keeps it, and brings it back.
     pub(super) fn has_kept(&self, parcel: Parcel, turn: &mut Turn<'_>) {
         let Some(AccountId { user, .. }) = parcel.from.account else { return };
-        let dialog = DialogId::private(self.id.app, self.id.user, user);
+        let dialog = DialogId::private(&turn.site.pairs, self.id.app, self.id.user, user);
         turn.out.send(Owner::Dialog(self.id.app, dialog), Note::Stanza(parcel));
     }
 

@@ -10,6 +10,7 @@ use crate::jid::user::DialogId;
 use crate::limits::DIRECTED_MAX;
 use crate::model::account::{Command as Order, Subscription as Step, SubscriptionKind};
 use crate::model::directory;
+use crate::model::directory::members::SEEN_PAUSE_MIN;
 use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::route::{Target, target};
@@ -159,14 +160,22 @@ impl Account {
         }
         if first {
             self.welcome(from, turn);
-            // The API shows when a user was last active, and coming online is activity.
-            let command = directory::Command::Seen { user: self.id.user }.into();
-            turn.out.send(Owner::App(self.id.app), Note::Command { command, reply: None, job: None });
         }
+        self.tells_seen(turn);
         match (wanted_messages, priority >= 0) {
             (false, true) => self.starts_taking(from, turn),
             (true, false) => self.stops_taking(from),
             (true, true) | (false, false) => {}
+        }
+    }
+
+    /// The API shows when a user was last active, and every presence is activity. Server notes §2.3.
+    fn tells_seen(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now.instant;
+        if self.told_seen.is_none_or(|at| now.since(at) >= SEEN_PAUSE_MIN) {
+            self.told_seen = Some(now);
+            let command = directory::Command::Seen { user: self.id.user }.into();
+            turn.out.send(Owner::App(self.id.app), Note::Command { command, reply: None, job: None });
         }
     }
 

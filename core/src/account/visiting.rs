@@ -74,7 +74,7 @@ impl Account {
         }
         let asks = is_chat && dialog::saved_params(message).is_some();
         if asks || self.prefers_kept(to, kind, message, turn.site) {
-            Owner::Dialog(self.id.app, DialogId::private(self.id.app, self.id.user, to.user))
+            Owner::Dialog(self.id.app, DialogId::private(&turn.site.pairs, self.id.app, self.id.user, to.user))
         } else {
             Owner::Account(to)
         }
@@ -83,9 +83,11 @@ impl Account {
     /// Server notes §3.5, wire notes §15.5. Clients write no dialog, or none that is one, when the message had none.
     fn notes_marker(&self, author: UserId, marker: dialog::Marker, message: Element<'_>, turn: &mut Turn<'_>) {
         let Some(id) = marker.id else { return };
-        let dialog = dialog::dialog_of(message).unwrap_or_else(|| DialogId::private(self.id.app, self.id.user, author));
+        let named = dialog::dialog_of(message);
+        let dialog = named.unwrap_or_else(|| DialogId::private(&turn.site.pairs, self.id.app, self.id.user, author));
         let marks = Marks { read: marker.read.then_some(true), delivered: true };
-        let command = dialog::Command::Mark { by: self.id.user, which: Which::Ids(vec![id]), marks };
+        let command =
+            dialog::Command::Mark { by: self.id.user, which: Which::Ids(vec![id]), marks, astray: named.is_none() };
         let note = Note::Command { command: command.into(), reply: None, job: None };
         turn.out.send(Owner::Dialog(self.id.app, dialog), note);
     }

@@ -34,18 +34,18 @@ impl Dialog {
         }
     }
 
-    /// As [`Dialog::unsettle`], for a message that moves the dialog and brings it back to those who had put it away.
-    pub(super) fn unsettle_by_message(&mut self, batch: &mut Batch) {
-        let back = match &self.record {
-            Some(record) if self.parted => record.occupants.clone(),
-            Some(_) | None => Vec::new(),
-        };
-        self.unsettle(&back, &[], batch);
+    /// A message brings the dialog back to those who had put it out of their sight. Returns them; they are told once the batch is
+    /// written.
+    pub(super) fn bring_back(&mut self, batch: &mut Batch) -> Vec<UserId> {
+        let Some(record) = self.record.as_mut().filter(|record| !record.parted.is_empty()) else { return Vec::new() };
+        let back = std::mem::take(&mut record.parted);
+        dialog::put(batch, self.app, self.id, record);
+        back
     }
 
     /// Whether a new last message would move the dialog in its members' lists.
     pub(super) fn is_to_move(&self) -> bool {
-        self.is_listed() && (self.parted || self.standing != standing(self.record.as_ref(), &self.head))
+        self.is_listed() && self.standing != standing(self.record.as_ref(), &self.head)
     }
 
     fn is_listed(&self) -> bool {
@@ -59,9 +59,8 @@ impl Dialog {
         }
         let from = self.standing;
         self.standing = standing(self.record.as_ref(), &self.head);
-        self.parted = false;
         let Some(record) = &self.record else { return };
-        for &user in &record.occupants {
+        for &user in record.occupants.iter().filter(|user| !record.parted.contains(user)) {
             self.tell(user, self.place(Some(from)), turn);
         }
     }

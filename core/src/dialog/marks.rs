@@ -6,18 +6,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::effect::{Effect, Turn};
-use crate::jid::user::{MessageId, UserId};
+use crate::account::Progress;
+use crate::effect::{Effect, Note, Turn};
+use crate::jid::user::{DialogId, MessageId, UserId};
 use crate::limits::{COMMAND_MESSAGES_MAX, LAST_MESSAGE_BYTES_MAX};
 use crate::model::dialog::{
-    self, Answer, Body, HIDDEN, Last, MESSAGES, Marks, MessageRow, Place, READERS, RECEIPTS, Reader, Receipt, Refusal,
-    Which, cut, mark_key, mark_of, order_key, order_of, reader_of, reread,
+    self, Answer, Body, Command, HIDDEN, Last, MESSAGES, Marks, MessageRow, Place, READERS, RECEIPTS, Reader, Receipt,
+    Refusal, Which, cut, mark_key, mark_of, order_key, order_of, reader_of, reread,
 };
+use crate::model::inbox;
 use crate::ns;
+use crate::owner::Owner;
 use crate::row::{Batch, Reads, Rows, Unreadable};
 
 use super::rewrite::rewritten;
 use super::{Dialog, Flow};
+
+/// Dialogs of a user in which a marker without one is looked for.
+const ASTRAY_DIALOGS_MAX: usize = 100;
 
 /// More readers and marks than a message can have.
 const ALL_ROWS: usize = usize::MAX / 2;
@@ -43,6 +49,39 @@ impl Dialog {
                 self.find(ids, turn, move |dialog, found, turn| dialog.mark_found(by, found, marks, turn))
             }
         }
+    }
+
+    /// A marker that names no dialog came to the one of its two users. What it is about may as well have been said in a group that
+    /// both are in: it is looked for where something was said last. Wire notes §15.5.
+    pub(super) fn mark_wherever(&mut self, by: UserId, ids: Vec<MessageId>, marks: Marks, turn: &mut Turn<'_>) -> Flow {
+        self.find(ids, turn, move |dialog, found, turn| {
+            let Found { here, missing } = found;
+            if missing.is_empty() {
+                return dialog.mark(by, Which::Ids(here.into_iter().map(|(id, _)| id).collect()), marks, turn);
+            }
+            let lists = inbox::reads(dialog.account(by), ASTRAY_DIALOGS_MAX);
+            dialog.read(lists, turn, move |dialog, mut rows, turn| {
+                let own = dialog.id;
+                let listed = inbox::listed(&mut rows)?.into_iter().map(|entry| entry.dialog);
+                let others: Vec<DialogId> = listed.filter(|id| *id != own).collect();
+                let pairs: Vec<_> =
+                    others.iter().flat_map(|&id| missing.iter().map(move |&message| (id, message))).collect();
+                let reads = pairs.iter().fold(Reads::none(), |reads, &(id, message)| {
+                    reads.and(dialog::read_place(dialog.app, id, message))
+                });
+                dialog.read(reads, turn, move |dialog, mut rows, turn| {
+                    for (id, message) in pairs {
+                        if dialog::found_place(&mut rows)?.is_some() {
+                            let which = Which::Ids(vec![message]);
+                            let command = Command::Mark { by, which, marks, astray: false };
+                            let note = Note::Command { command: command.into(), reply: None, job: None };
+                            turn.out.send(Owner::Dialog(dialog.app, id), note);
+                        }
+                    }
+                    Ok(Progress::Done)
+                })
+            })
+        })
     }
 
     fn admitted(&self, by: UserId) -> Result<(), Refusal> {
@@ -271,7 +310,7 @@ impl Dialog {
         self.head = head;
         dialog::put_head(&mut batch, self.app, self.id, &self.head);
         if self.is_to_move() {
-            self.unsettle_by_message(&mut batch);
+            self.unsettle(&[], &[], &mut batch);
         }
         turn.out.write(batch);
         self.bump(turn);

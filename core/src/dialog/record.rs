@@ -40,7 +40,7 @@ impl Dialog {
         new.occupants.dedup();
         let refusal = match (new.kind, new.occupants.as_slice()) {
             (DialogKind::Private, []) => Some(Refusal::WrongOccupants),
-            (DialogKind::Private, [other]) if DialogId::private(self.app, by, *other) != self.id => {
+            (DialogKind::Private, [other]) if DialogId::private(&turn.site.pairs, self.app, by, *other) != self.id => {
                 Some(Refusal::Taken)
             }
             (DialogKind::Private, [_]) => None,
@@ -92,6 +92,7 @@ impl Dialog {
             owner: new.by,
             name: new.name.filter(|_| named),
             photo: new.photo.filter(|_| named),
+            parted: Vec::new(),
             large: occupants.len() > BUMP_MEMBERS_MAX,
             occupants,
             data: new.data,
@@ -113,7 +114,9 @@ impl Dialog {
         self.read(Reader::reads(self.app, self.id, by), turn, move |dialog, mut rows, turn| {
             let reader = Reader::found(&mut rows)?;
             let mut batch = Batch::default();
-            if dialog.unsettled.as_ref().is_some_and(|unsettled| unsettled.parted.contains(&by)) {
+            if let Some(record) = dialog.record.as_mut().filter(|record| record.parted.contains(&by)) {
+                record.parted.retain(|&user| user != by);
+                dialog::put(&mut batch, dialog.app, dialog.id, record);
                 dialog.unsettle(&[by], &[], &mut batch);
             }
             turn.out.write(batch);
@@ -225,12 +228,12 @@ impl Dialog {
     }
 
     pub(super) fn delete(&mut self, by: UserId, force: bool, turn: &mut Turn<'_>) -> Flow {
-        let Some(record) = &self.record else { return self.refuse(Refusal::NoDialog, turn) };
+        let Some(record) = &mut self.record else { return self.refuse(Refusal::NoDialog, turn) };
         let allowed = if force { record.owner == by } else { record.has(by) };
         if !allowed {
             return self.refuse(Refusal::Forbidden, turn);
         }
-        let drop_command = Some(self.drop_command());
+        let drop_command = Some(inbox::Command::Drop { dialog: self.id, from: self.standing });
         match (force, record.kind) {
             (true, _) => {
                 let members = record.occupants.clone();
@@ -238,8 +241,11 @@ impl Dialog {
             }
             (false, DialogKind::Private) => {
                 let mut batch = Batch::default();
+                if !record.parted.contains(&by) {
+                    record.parted.push(by);
+                    dialog::put(&mut batch, self.app, self.id, record);
+                }
                 self.unsettle(&[], &[by], &mut batch);
-                self.parted = true;
                 turn.out.write(batch);
                 self.exit(&[by], turn);
             }
@@ -269,7 +275,6 @@ impl Dialog {
         self.close_room(&record, by, turn);
         self.head = Head::default();
         self.loaded_to = 0;
-        self.parted = false;
         self.standing = Standing::At(0);
     }
 

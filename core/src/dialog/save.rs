@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::account::Progress;
-use crate::effect::{Effect, Note, SessionId, Turn};
+use crate::effect::{Effect, Note, SessionId, Site, Turn};
 use crate::jid::Jid;
 use crate::jid::user::{DialogId, MessageId, UserId};
 use crate::limits::{ATTACHMENTS_MAX, CUSTOM_FIELDS_MAX, LAST_MESSAGE_BYTES_MAX};
@@ -99,8 +99,9 @@ impl Dialog {
             reader.fixed += 1;
             reader.put(&mut batch, self.app, self.id, row.sender);
         }
-        if self.is_to_move() {
-            self.unsettle_by_message(&mut batch);
+        let back = self.bring_back(&mut batch);
+        if self.is_to_move() || !back.is_empty() {
+            self.unsettle(&back, &[], &mut batch);
         }
         turn.out.write(batch);
         match ready.begins {
@@ -109,7 +110,10 @@ impl Dialog {
                 let members = self.record.as_ref().map(|record| record.occupants.clone()).unwrap_or_default();
                 self.enter(&members, turn);
             }
-            None => self.bump(turn),
+            None => {
+                self.bump(turn);
+                self.enter(&back, turn);
+            }
         }
     }
 
@@ -117,7 +121,7 @@ impl Dialog {
     pub(super) fn saves_private(&mut self, parcel: Parcel, copied: bool, turn: &mut Turn<'_>) -> Flow {
         let mut nodes = Nodes::new();
         let Some((by, other, id)) =
-            reread(&mut nodes, &parcel.stanza).and_then(|message| self.parties(&parcel, message))
+            reread(&mut nodes, &parcel.stanza).and_then(|message| self.parties(&parcel, message, turn.site))
         else {
             debug_assert!(false, "not for this private dialog");
             report(parcel.receipt, turn);
@@ -145,12 +149,17 @@ impl Dialog {
     }
 
     /// Sender, recipient and the id the message is to have.
-    fn parties(&self, parcel: &Parcel, message: Element<'_>) -> Option<(UserId, UserId, Option<MessageId>)> {
+    fn parties(
+        &self,
+        parcel: &Parcel,
+        message: Element<'_>,
+        site: &Site,
+    ) -> Option<(UserId, UserId, Option<MessageId>)> {
         let by = parcel.from.account?.user;
         let to = message.attr("to")?;
         let other = AccountId::parse_local(Jid::parse(&to).ok()?.local()?)?.user;
         let id = message.attr("id").and_then(|id| MessageId::parse(id.as_bytes()));
-        (by != other && DialogId::private(self.app, by, other) == self.id).then_some((by, other, id))
+        (by != other && DialogId::private(&site.pairs, self.app, by, other) == self.id).then_some((by, other, id))
     }
 
     fn saves_new_private(
@@ -320,7 +329,11 @@ impl Dialog {
         let begins = match (&self.record, draft.to) {
             (Some(record), _) if record.admits(by) => None,
             (Some(_), _) => return self.refuse(Refusal::Forbidden, turn),
-            (None, Some(other)) if other != by && DialogId::private(self.app, by, other) == self.id => Some(other),
+            (None, Some(other))
+                if other != by && DialogId::private(&turn.site.pairs, self.app, by, other) == self.id =>
+            {
+                Some(other)
+            }
             (None, _) => return self.refuse(Refusal::NoDialog, turn),
         };
         draft.content.custom.retain(|(name, _)| !dialog::is_reserved(name));

@@ -46,6 +46,8 @@ struct House {
     said: Vec<(u64, String)>,
     /// Stanzas for accounts.
     sent: Vec<(u64, Parcel)>,
+    /// Commands for other dialogs.
+    passed_on: Vec<(DialogId, Command)>,
     answers: Vec<Answered>,
     handled: Vec<u32>,
     gets: usize,
@@ -66,6 +68,7 @@ impl House {
             dialog: None,
             said: Vec::new(),
             sent: Vec::new(),
+            passed_on: Vec::new(),
             answers: Vec::new(),
             handled: Vec::new(),
             gets: 0,
@@ -105,7 +108,7 @@ impl House {
     }
 
     fn private() -> House {
-        House::new(DialogId::private(APP, UserId(1), UserId(2)), 3)
+        House::new(DialogId::private(&Site::of("localhost").pairs, APP, UserId(1), UserId(2)), 3)
     }
 
     fn read(&mut self, reads: &Reads) -> Rows {
@@ -222,6 +225,9 @@ impl House {
                 }
             }
             Effect::Send(Owner::App(_), Note::Command { .. }) => {}
+            Effect::Send(Owner::Dialog(_, to), Note::Command { command: AnyCommand::Dialog(command), .. }) => {
+                self.passed_on.push((to, command));
+            }
             Effect::Answer(_, AnyAnswer::Dialog(answer)) => self.answers.push(*answer),
             other => panic!("unexpected {other:?}"),
         }
@@ -375,7 +381,7 @@ fn a_saved_message_goes_out_with_what_the_server_says_of_it() {
 
 #[test]
 fn nobody_writes_to_users_who_do_not_exist() {
-    let mut house = House::new(DialogId::private(APP, UserId(1), UserId(9)), 3);
+    let mut house = House::new(DialogId::private(&Site::of("localhost").pairs, APP, UserId(1), UserId(9)), 3);
     house.private_message(1, 9, "id='a'", SAVED);
     assert!(house.sent.is_empty() && house.messages().is_empty() && !house.dialog.as_ref().unwrap().exists());
 }
@@ -456,6 +462,7 @@ fn marks_count_once_and_only_for_occupants() {
         by: UserId(by),
         which: Which::Ids(ids.to_vec()),
         marks: Marks { read, delivered: read.is_none() },
+        astray: false,
     };
     assert_eq!(house.ask(mark(9, &[one], Some(true))), Answer::Refused(Refusal::Forbidden));
     let nowhere = MessageId::drawn(Timestamp::default(), [9; 8]);
@@ -475,6 +482,32 @@ fn marks_count_once_and_only_for_occupants() {
     // A marker over XMPP, with nobody waiting.
     house.note(Note::Command { command: mark(3, &[one], Some(true)).into(), reply: None, job: None });
     assert_eq!(house.unread(3), 0);
+}
+
+#[test]
+fn a_marker_that_names_no_dialog_finds_its_message_in_a_group() {
+    let mut house = House::group(3);
+    let message = house.save(1, "hi");
+    let group = house.id;
+    // It came to the dialog of the two, which does not exist.
+    house.dialog = None;
+    house.id = DialogId::private(&Site::of("localhost").pairs, APP, UserId(1), UserId(2));
+    let marks = Marks { read: Some(true), delivered: true };
+    let mark = |by, id| Command::Mark { by: UserId(by), which: Which::Ids(vec![id]), marks, astray: true };
+    let note = |command: Command| Note::Command { command: AnyCommand::Dialog(command), reply: None, job: None };
+    house.note(note(mark(2, message)));
+    let passed_on = std::mem::take(&mut house.passed_on);
+    assert_eq!(passed_on.len(), 1);
+    assert_eq!(passed_on[0].0, group);
+    // Who is not in the group, and what nobody has sent.
+    house.note(note(mark(9, message)));
+    house.note(note(mark(2, MessageId::drawn(house.now, [9; 8]))));
+    assert!(house.passed_on.is_empty());
+    house.dialog = None;
+    house.id = group;
+    house.note(note(passed_on.into_iter().next().unwrap().1));
+    assert_eq!(house.unread(2), 0);
+    assert_eq!(house.unread(3), 1);
 }
 
 #[test]
@@ -559,7 +592,7 @@ fn nobody_else_comes_in() {
         "{heard:?}"
     );
     assert!(heard[0].contains("<registration-required"));
-    let mut nowhere = House::new(DialogId::private(APP, UserId(5), UserId(6)), 2);
+    let mut nowhere = House::new(DialogId::private(&Site::of("localhost").pairs, APP, UserId(5), UserId(6)), 2);
     nowhere.join(1, 11);
     assert!(nowhere.heard(11)[0].contains("<item-not-found"));
     nowhere.groupchat(1, 11, "<message id='m' type='groupchat'><body>x</body></message>");
@@ -923,7 +956,7 @@ proptest! {
                     let Some(which) = at(&model, which) else { continue };
                     let marks = Marks { read: Some(read), delivered: false };
                     let ids = vec![model[which].id.unwrap()];
-                    house.ask(Command::Mark { by: UserId(by), which: Which::Ids(ids), marks });
+                    house.ask(Command::Mark { by: UserId(by), which: Which::Ids(ids), marks, astray: false });
                     if members.contains(&by) {
                         if read { model[which].read.insert(by); } else { model[which].read.remove(&by); }
                     }
@@ -931,11 +964,11 @@ proptest! {
                 Op::Got(by, which) => {
                     let Some(which) = at(&model, which) else { continue };
                     let ids = vec![model[which].id.unwrap()];
-                    house.ask(Command::Mark { by: UserId(by), which: Which::Ids(ids), marks: Marks { read: None, delivered: true } });
+                    house.ask(Command::Mark { by: UserId(by), which: Which::Ids(ids), marks: Marks { read: None, delivered: true }, astray: false });
                 }
                 Op::MarkAll(by, read) => {
                     let marks = Marks { read: Some(read), delivered: false };
-                    house.ask(Command::Mark { by: UserId(by), which: Which::All, marks });
+                    house.ask(Command::Mark { by: UserId(by), which: Which::All, marks, astray: false });
                     if members.contains(&by) {
                         for said in &mut model {
                             if read { said.read.insert(by); } else { said.read.remove(&by); }
@@ -1011,7 +1044,7 @@ proptest! {
 
 mod pages {
     use super::*;
-    use crate::model::dialog::page::{Pager, Wanted};
+    use crate::model::dialog::page::{Order, Pager, Wanted};
     use crate::model::dialog::shelf::{self, Shelf};
 
     impl House {
@@ -1041,6 +1074,7 @@ mod pages {
             viewer: UserId(viewer),
             from: None,
             to: None,
+            order: Order::DateSent,
             newest_first: false,
             skip,
             limit,
@@ -1059,8 +1093,8 @@ mod pages {
             })
             .collect();
         let marks = Marks { read: Some(true), delivered: false };
-        house.ask(Command::Mark { by: UserId(3), which: Which::Ids(vec![ids[0]]), marks });
-        house.ask(Command::Mark { by: UserId(2), which: Which::All, marks });
+        house.ask(Command::Mark { by: UserId(3), which: Which::Ids(vec![ids[0]]), marks, astray: false });
+        house.ask(Command::Mark { by: UserId(2), which: Which::All, marks, astray: false });
         house.ask(Command::Remove { by: UserId(3), ids: vec![ids[1]], force: false });
         let page = house.page(plain(3, 0, 2));
         let texts = |page: &dialog::page::Page| -> Vec<String> {
@@ -1095,6 +1129,50 @@ mod pages {
         assert_eq!(texts(&page), ["m30", "m0"]);
         assert_eq!(page.items[1].read_ids, super::ids(&[1, 2, 3]));
         assert!(house.page(plain(1, 100, 10)).items.is_empty() && house.page(plain(1, 0, 0)).items.is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        /// Senders' clocks differ by a few seconds from one another's and the server's.
+        #[test]
+        fn pages_are_cut_out_of_the_whole_in_its_order(
+            messages in proptest::collection::vec((0u64..4, 0u64..11), 0..80),
+            limit in 1usize..30,
+            newest_first: bool,
+        ) {
+            let mut house = House::private();
+            let mut expected = Vec::new();
+            for (number, (pause, ahead)) in messages.into_iter().enumerate() {
+                house.now = house.now.after(std::time::Duration::from_secs(pause));
+                let date = house.now.secs() + ahead - 5;
+                let params = format!(
+                    "<body>{number}</body><extraParams xmlns='jabber:client'><save_to_history/><date_sent>{date}</date_sent></extraParams>"
+                );
+                house.private_message(1 + number as u64 % 2, 2 - number as u64 % 2, "", &params);
+                expected.push((date, number.to_string()));
+            }
+            for order in [Order::DateSent, Order::Arrival] {
+                let mut expected: Vec<_> = expected.clone();
+                if order == Order::DateSent {
+                    expected.sort_by_key(|(date, _)| *date);
+                }
+                if newest_first {
+                    expected.reverse();
+                }
+                let mut found = Vec::new();
+                while !expected.is_empty() {
+                    let page = house.page(Wanted { order, newest_first, ..plain(1, found.len(), limit) });
+                    let texts = page.items.iter().map(|shown| (shown.row.date_sent, shown.row.content().text.clone().unwrap()));
+                    found.extend(texts);
+                    prop_assert!(page.items.len() <= limit);
+                    if page.items.len() < limit {
+                        break;
+                    }
+                }
+                prop_assert_eq!(found, expected, "{:?}", order);
+            }
+        }
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl With {
             // §4.1.1: a full address, or someone in a room, means the messages of exactly that.
             Target::User(other, resource) if other != viewer => {
                 let keep = resource.map_or(Keep::All, |_| Keep::Address(jid.as_str().to_owned()));
-                let dialog = DialogId::private(viewer.app, viewer.user, other.user);
+                let dialog = DialogId::private(&site.pairs, viewer.app, viewer.user, other.user);
                 With::Dialog { dialog, keep, is_room: false }
             }
             Target::Dialog(dialog, nick) => match nick.map(str::parse) {

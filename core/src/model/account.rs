@@ -125,7 +125,7 @@ pub enum RecordCommand {
         /// A new password and its version.
         secret: Option<(u64, Credentials)>,
     },
-    /// A session becomes the user's. Beyond [`TOKENS_PER_USER_MAX`] the oldest session ends.
+    /// A session becomes the user's. Beyond [`TOKENS_PER_USER_MAX`] the one ends that was not used for the longest time.
     AddToken {
         /// Digest and keys.
         record: TokenRecord,
@@ -293,7 +293,8 @@ fn add_token(
     let now = turn.now.stamp;
     tokens.retain(|token| !token.record.digest().matches(record.digest()));
     let (mut live, expired): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|token| token.expires_at > now);
-    live.sort_by_key(|token| token.created_at);
+    // What was used last goes last: a session lives for a time after each use.
+    live.sort_by_key(|token| (token.expires_at, token.created_at));
     let surplus = (live.len() + 1).saturating_sub(TOKENS_PER_USER_MAX);
     let ended: Vec<TokenDigest> = live.drain(..surplus).map(|token| *token.record.digest()).collect();
 
@@ -332,7 +333,7 @@ fn tokens_of(page: Vec<(Key, bytes::Bytes)>) -> Result<Vec<TokenRow>, Unreadable
 pub struct LoginFacts {
     /// Salt, rounds and the password's keys.
     pub credentials: Credentials,
-    /// The live tokens, the newest first, at most [`TOKENS_PER_USER_MAX`].
+    /// The live tokens, those used last first, at most [`TOKENS_PER_USER_MAX`].
     pub tokens: Vec<TokenRecord>,
 }
 
@@ -347,7 +348,7 @@ pub fn login_facts(now: Timestamp, mut rows: Rows) -> Result<Option<LoginFacts>,
     let mut tokens = tokens_of(rows.page())?;
     let Some(row) = row else { return Ok(None) };
     tokens.retain(|token| token.expires_at > now);
-    tokens.sort_by_key(|token| std::cmp::Reverse(token.created_at));
+    tokens.sort_by_key(|token| std::cmp::Reverse((token.expires_at, token.created_at)));
     tokens.truncate(TOKENS_PER_USER_MAX);
     let tokens = tokens.into_iter().map(|token| token.record).collect();
     Ok(Some(LoginFacts { credentials: row.credentials, tokens }))

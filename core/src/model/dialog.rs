@@ -20,7 +20,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest;
+use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 
 use crate::jid::user::{AppId, DialogId, MessageId, ObjectId, RoomJid, UserId};
@@ -115,6 +115,8 @@ pub struct DialogRow {
     pub data: Option<Data>,
     /// The subject of the room. XEP-0045 §8.1.
     pub subject: Option<Subject>,
+    /// Of a private dialog, who has put it out of his sight until the next message.
+    pub parted: Vec<UserId>,
     /// It has, or once had, more members than have their lists reordered for each message.
     pub large: bool,
     /// When it was made.
@@ -139,6 +141,11 @@ impl DialogRow {
     /// Whether the user may read, write and join: an occupant, or in a public dialog anyone of the app.
     pub fn admits(&self, user: UserId) -> bool {
         self.kind == DialogKind::Public || self.has(user)
+    }
+
+    /// Whether it is in the user's list.
+    pub fn is_listed_by(&self, user: UserId) -> bool {
+        self.admits(user) && !self.parted.contains(&user)
     }
 
     /// Whether it has a room.
@@ -286,16 +293,28 @@ pub fn order_secs(order: u64) -> u64 {
     order >> SEQUENCE_BITS
 }
 
+/// What the ids of private dialogs are made with, so that nobody can tell from an id whether two users have one.
+#[derive(Clone, Debug)]
+pub struct Pairs(hmac::Key);
+
+impl Pairs {
+    /// From the server's secret. With another secret no private dialog of old is found again.
+    pub fn of(secret: &[u8; 32]) -> Pairs {
+        let own = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"private dialogs");
+        Pairs(hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()))
+    }
+}
+
 impl DialogId {
     /// The private dialog of two users of an app, found without any index: the same whoever asks, and living where the account
     /// of the lower number does.
-    pub fn private(app: AppId, one: UserId, two: UserId) -> DialogId {
+    pub fn private(pairs: &Pairs, app: AppId, one: UserId, two: UserId) -> DialogId {
         let (low, high) = (one.min(two), one.max(two));
         let mut source = [0; 4 + 8 + 8];
         source[..4].copy_from_slice(&app.0.to_be_bytes());
         source[4..12].copy_from_slice(&low.0.to_be_bytes());
         source[12..].copy_from_slice(&high.0.to_be_bytes());
-        let hash = digest::digest(&digest::SHA256, &source);
+        let hash = hmac::sign(&pairs.0, &source);
         let mut bytes = [0; 12];
         bytes.copy_from_slice(&hash.as_ref()[..12]);
         let partition = Owner::Account(AccountId { app, user: low }).partition().number();
@@ -440,27 +459,31 @@ pub fn cut(text: &str, bytes_max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn pairs() -> Pairs {
+        Pairs::of(&[7; 32])
+    }
     use proptest::prelude::*;
 
     const APP: AppId = AppId(7);
 
     #[test]
     fn a_pair_has_one_private_dialog_that_lives_with_the_lower_number() {
-        let id = DialogId::private(APP, UserId(9), UserId(4));
-        assert_eq!(id, DialogId::private(APP, UserId(4), UserId(9)));
-        assert_ne!(id, DialogId::private(AppId(8), UserId(4), UserId(9)));
-        assert_ne!(id, DialogId::private(APP, UserId(4), UserId(10)));
+        let id = DialogId::private(&pairs(), APP, UserId(9), UserId(4));
+        assert_eq!(id, DialogId::private(&pairs(), APP, UserId(4), UserId(9)));
+        assert_ne!(id, DialogId::private(&pairs(), AppId(8), UserId(4), UserId(9)));
+        assert_ne!(id, DialogId::private(&pairs(), APP, UserId(4), UserId(10)));
         // Rows on disk hang on this.
-        assert_eq!(id.to_string(), "6eb90bdb572d6b7693ef2788");
+        assert_eq!(id.to_string(), "c6628ac8d2f8c9435cddd788");
         for (low, high) in (1..200).map(|low| (UserId(low), UserId(low * 7 + 1))) {
-            let dialog = Owner::Dialog(APP, DialogId::private(APP, low, high));
+            let dialog = Owner::Dialog(APP, DialogId::private(&pairs(), APP, low, high));
             assert_eq!(dialog.partition(), Owner::Account(AccountId { app: APP, user: low }).partition());
         }
     }
 
     #[test]
     fn keys_of_the_history_sort_by_order_and_come_back() {
-        let id = DialogId::private(APP, UserId(1), UserId(2));
+        let id = DialogId::private(&pairs(), APP, UserId(1), UserId(2));
         let range = orders(APP, id, 5, 9);
         for (order, inside) in [(4, false), (5, true), (9, true), (10, false)] {
             let key = mark_key(APP, id, order, UserId(u64::MAX));

@@ -222,7 +222,7 @@ fn create(call: Call, moment: &mut Moment<'_>) -> Flow {
     let others: Vec<UserId> = new.occupants.iter().copied().filter(|&user| user != id.user).collect();
     let dialog = match (new.kind, others.as_slice()) {
         (DialogKind::Private, [other, rest @ ..]) if rest.iter().all(|user| user == other) => {
-            DialogId::private(id.app, id.user, *other)
+            DialogId::private(&moment.site.pairs, id.app, id.user, *other)
         }
         (DialogKind::Private, []) => return Err(Problem::bad_occupants().into()),
         (DialogKind::Private, _) => return Err(Problem::too_many_occupants().into()),

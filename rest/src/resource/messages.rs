@@ -99,7 +99,7 @@ fn create(call: Call, moment: &mut Moment<'_>) -> Flow {
     let id = call.account()?;
     let params = &call.params;
     let recipient = recipient(params)?;
-    let private = recipient.map(|other| DialogId::private(id.app, id.user, other));
+    let private = recipient.map(|other| DialogId::private(&moment.site.pairs, id.app, id.user, other));
     let dialog = match (dialog_in(params, "chat_dialog_id")?, private) {
         (Some(dialog), _) => dialog,
         (None, Some(_)) if recipient == Some(id.user) => return Err(Problem::bad_occupants().into()),
@@ -200,10 +200,12 @@ struct Marking {
 impl Marking {
     fn run(self, single: bool) -> Flow {
         let Marking { app, dialog, by, which, marks } = self;
-        ask_dialog(app, dialog, Command::Mark { by, which, marks }, move |answered, _| match answered.answer {
-            Answer::Sorted { missing, .. } if single && !missing.is_empty() => Err(Problem::not_found().into()),
-            Answer::Sorted { .. } | Answer::Done => done(Response::empty(Status::Ok)),
-            other => Err(refusal_in(other)),
+        ask_dialog(app, dialog, Command::Mark { by, which, marks, astray: false }, move |answered, _| {
+            match answered.answer {
+                Answer::Sorted { missing, .. } if single && !missing.is_empty() => Err(Problem::not_found().into()),
+                Answer::Sorted { .. } | Answer::Done => done(Response::empty(Status::Ok)),
+                other => Err(refusal_in(other)),
+            }
         })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::search::{Keep, Page, Scope, Search, Window};
-use crate::effect::Effect;
+use crate::effect::{Effect, Site};
 use crate::error::Condition;
 use crate::ext::stage::{self, ADAM, BOB, EVE, Stage};
 use crate::jid::user::{AppId, DialogId, MessageId, ObjectId, UserId};
@@ -50,6 +50,7 @@ impl Library {
     fn open(&mut self, dialog: DialogId, kind: DialogKind, occupants: &[u64]) {
         let at = Timestamp::from_secs(NOW);
         let record = DialogRow {
+            parted: Vec::new(),
             kind,
             owner: UserId(occupants[0]),
             name: None,
@@ -67,7 +68,7 @@ impl Library {
     }
 
     fn private(&mut self, one: u64, other: u64) -> DialogId {
-        let dialog = DialogId::private(APP, UserId(one), UserId(other));
+        let dialog = DialogId::private(&Site::of("localhost").pairs, APP, UserId(one), UserId(other));
         if !self.heads.contains_key(&dialog) {
             self.open(dialog, DialogKind::Private, &[one.min(other), one.max(other)]);
         }
@@ -383,7 +384,7 @@ fn messages_come_before_the_result_in_the_order_of_time() {
     );
     let (first, second, third) = (library.chat(1, 2, 0, 0), library.chat(2, 1, 1_500, 0), library.chat(5, 2, 2_000, 0));
     let got = library.stage.ask(BOB, &query(&filter("with", "1-1@localhost")));
-    let dialog = DialogId::private(APP, UserId(1), UserId(2));
+    let dialog = DialogId::private(&Site::of("localhost").pairs, APP, UserId(1), UserId(2));
     let result = |id: MessageId, from: u64, to: u64, at: &str, secs: u64| {
         format!(
             "<message from=\"2-1@localhost\" to=\"2-1@localhost/r\"><result xmlns=\"urn:xmpp:mam:2\" queryid=\"f27\" id=\"{id}\">\

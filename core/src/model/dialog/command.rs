@@ -49,6 +49,8 @@ pub enum Command {
         which: Which,
         /// What.
         marks: Marks,
+        /// What is not in this dialog may be in another one of the user's, which is to be found.
+        astray: bool,
     },
     /// Changes the text of messages of `by`.
     Edit {

@@ -3,12 +3,16 @@
 //! A [`Pager`] says which rows it needs next ([`Pager::next`]) and takes them ([`Pager::take`]) until it is done. Without a
 //! filter it reads as many messages as are skipped and shown, wherever in the history they are; with one it looks through the
 //! history piece by piece, through [`MESSAGES_LOOKED_AT_MAX`] messages at most.
+//!
+//! Messages stand in the history in the order in which they came, and are shown by what their senders say of the time, which may
+//! differ from that by a few seconds. So a page is not cut where the reading stops: it takes a message once nothing that is still
+//! to be read can stand before it.
 
 use std::collections::BTreeMap;
 
 use super::{
     DATE_SENT_SECS_MAX, DialogKind, DialogRow, HIDDEN, Head, MESSAGES, MessageRow, READERS, RECEIPTS, Reader, Receipt,
-    first_order, key, mark_key, mark_of, order_of, orders, reader_of,
+    first_order, key, mark_key, mark_of, order_of, order_secs, orders, reader_of,
 };
 use crate::jid::user::{AppId, DialogId, UserId};
 use crate::limits::OCCUPANTS_MAX;
@@ -19,6 +23,10 @@ use crate::time::Timestamp;
 pub const MESSAGES_LOOKED_AT_MAX: usize = 200_000;
 /// Messages read in one step.
 const CHUNK_ROWS: usize = 500;
+/// Messages that wait for others to be read which might stand before them; more are not waited for.
+const WAITING_MAX: usize = 5_000;
+/// Messages read in one step at least.
+const CHUNK_ROWS_MIN: usize = 16;
 /// Marks read for one step; beyond them readers are not listed.
 const RECEIPTS_MAX: usize = 200_000;
 
@@ -58,6 +66,16 @@ impl Shown {
 /// A filter.
 pub type Keep = Box<dyn Fn(&Shown) -> bool>;
 
+/// What a page is ordered by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// What the senders say of the time; of the same second, by arrival.
+    #[default]
+    DateSent,
+    /// Arrival.
+    Arrival,
+}
+
 /// What to show.
 pub struct Wanted {
     /// Who looks; what he has deleted for himself is not there.
@@ -66,6 +84,8 @@ pub struct Wanted {
     pub from: Option<u64>,
     /// Only messages sent at these Unix seconds or earlier.
     pub to: Option<u64>,
+    /// In which order.
+    pub order: Order,
     /// From the newest backwards.
     pub newest_first: bool,
     /// How many to pass over.
@@ -81,7 +101,7 @@ pub struct Wanted {
 /// What a search found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    /// The messages, in the order asked for by `date_sent`, and of those by arrival.
+    /// The messages, in the order asked for.
     pub items: Vec<Shown>,
     /// How many there are in all, when that was asked for.
     pub count: u64,
@@ -107,6 +127,8 @@ pub struct Pager {
     only: Option<Vec<u64>>,
     looked_at: usize,
     passed_over: usize,
+    /// What was read and may still have to stand behind something else, by what the page is ordered by.
+    waiting: BTreeMap<(u64, u64), Shown>,
     readers: BTreeMap<UserId, Reader>,
     page: Page,
     step: Step,
@@ -131,6 +153,7 @@ impl Pager {
             only: None,
             looked_at: 0,
             passed_over: 0,
+            waiting: BTreeMap::new(),
             readers: BTreeMap::new(),
             page: Page::default(),
             step: Step::Readers,
@@ -192,10 +215,13 @@ impl Pager {
     fn chunk(&self) -> usize {
         match self.wanted.keep {
             Some(_) => CHUNK_ROWS,
-            None => {
-                (self.wanted.skip - self.passed_over + self.wanted.limit - self.page.items.len()).clamp(1, CHUNK_ROWS)
-            }
+            None => self.missing().saturating_sub(self.waiting.len()).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS),
         }
+    }
+
+    /// How many messages the page still needs, those to be passed over among them.
+    fn missing(&self) -> usize {
+        self.wanted.skip - self.passed_over + self.wanted.limit - self.page.items.len()
     }
 
     fn lists_readers(&self) -> bool {
@@ -237,7 +263,6 @@ impl Pager {
                 let items = std::mem::take(&mut self.page.items);
                 self.page.items =
                     items.into_iter().map(|shown| self.shown(shown.order, shown.row, &receipts)).collect();
-                self.sort();
             }
             Step::Done => {}
         }
@@ -280,8 +305,9 @@ impl Pager {
     fn take_marks(&mut self, messages: Vec<(u64, MessageRow)>, rows: &mut Rows) -> Result<(), Unreadable> {
         let hidden: Vec<bool> = messages.iter().map(|_| rows.row().is_some()).collect();
         let receipts = if self.wanted.keep.is_some() { self.receipts(messages.len(), rows)? } else { Receipts::new() };
+        let horizon = messages.last().map(|(order, row)| self.horizon(*order, row));
         for ((order, row), hidden) in messages.into_iter().zip(hidden) {
-            if hidden || self.is_full() {
+            if hidden {
                 continue;
             }
             let shown = match &self.wanted.keep {
@@ -298,13 +324,16 @@ impl Pager {
             };
             if self.wanted.count {
                 self.page.count += 1;
-            } else if self.passed_over < self.wanted.skip {
-                self.passed_over += 1;
             } else {
-                self.page.items.push(shown);
+                let by = match self.wanted.order {
+                    Order::DateSent => shown.row.date_sent,
+                    Order::Arrival => 0,
+                };
+                self.waiting.insert((by, order), shown);
             }
         }
         let sparing = self.wanted.keep.is_some() && self.looked_at >= MESSAGES_LOOKED_AT_MAX;
+        self.fill(horizon.filter(|_| self.waiting.len() <= self.missing() + WAITING_MAX));
         if self.is_full() || sparing || self.only.is_some() {
             self.finish();
         } else {
@@ -313,24 +342,45 @@ impl Pager {
         Ok(())
     }
 
+    /// Nothing that comes behind this message in the reading stands before this second.
+    fn horizon(&self, order: u64, row: &MessageRow) -> u64 {
+        match (self.wanted.order, self.wanted.newest_first) {
+            (Order::Arrival, _) => 0,
+            // An order is never below its message's time.
+            (Order::DateSent, true) => order_secs(order),
+            // What came later says at least this of the time, or the server had put its own.
+            (Order::DateSent, false) => row.created_at.secs().saturating_sub(DATE_SENT_SECS_MAX),
+        }
+    }
+
+    /// Takes into the page what waits up to the horizon; without one, whatever waits.
+    fn fill(&mut self, horizon: Option<u64>) {
+        while !self.is_full() {
+            let next = if self.wanted.newest_first { self.waiting.last_entry() } else { self.waiting.first_entry() };
+            let Some(next) = next else { return };
+            let (by, _) = *next.key();
+            let is_due = horizon.is_none_or(|at| if self.wanted.newest_first { by >= at } else { by <= at });
+            if !is_due {
+                return;
+            }
+            let shown = next.remove();
+            if self.passed_over < self.wanted.skip {
+                self.passed_over += 1;
+            } else {
+                self.page.items.push(shown);
+            }
+        }
+    }
+
     fn is_full(&self) -> bool {
         !self.wanted.count && self.page.items.len() >= self.wanted.limit
     }
 
     fn finish(&mut self) {
+        self.fill(None);
         self.step = Step::Done;
         if self.wanted.keep.is_none() && !self.page.items.is_empty() && self.kind != DialogKind::Public {
             self.step = Step::PageMarks;
-        } else {
-            self.sort();
-        }
-    }
-
-    /// Orders grow with arrival; what senders say of the time can differ from that by a few seconds.
-    fn sort(&mut self) {
-        self.page.items.sort_by_key(|shown| (shown.row.date_sent, shown.order));
-        if self.wanted.newest_first {
-            self.page.items.reverse();
         }
     }
 

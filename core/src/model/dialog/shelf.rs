@@ -8,7 +8,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
 use super::view::{Seen, seen, seen_reads};
-use super::{DialogKind, HEAD_VERSION, HEADS, Head, key};
+use super::{HEAD_VERSION, HEADS, Head, key};
 use crate::jid::user::DialogId;
 use crate::model::directory::dialogs;
 use crate::model::inbox::{self, Standing};
@@ -150,8 +150,7 @@ impl Shelf {
         for id in self.left.split_off(rest).into_iter().rev() {
             let Some(seen) = seen(id, user, rows)? else { continue };
             // The list may be behind; the dialog itself is not.
-            let listed = seen.record.kind == DialogKind::Public || seen.record.has(user);
-            if listed && self.wanted.keep.as_ref().is_none_or(|keep| keep(&seen)) {
+            if seen.record.is_listed_by(user) && self.wanted.keep.as_ref().is_none_or(|keep| keep(&seen)) {
                 self.page.items.push(seen);
             }
         }

@@ -13,7 +13,7 @@ pub struct Seen {
     pub record: DialogRow,
     /// Its newest message.
     pub head: Head,
-    /// What the user has not read in it; always zero in a public dialog, and for one who is not in it.
+    /// What the user has not read in it; always zero in a public dialog, and for one who does not have it in his list.
     pub unread: u64,
 }
 
@@ -34,7 +34,7 @@ pub fn seen(id: DialogId, viewer: UserId, rows: &mut Rows) -> Result<Option<Seen
     let found = load(rows)?;
     let reader = Reader::found(rows)?;
     Ok(found.map(|(record, head)| {
-        let counts = record.counts_unread() && record.has(viewer);
+        let counts = record.counts_unread() && record.is_listed_by(viewer);
         let unread = if counts { head.count.saturating_sub(reader.seen) } else { 0 };
         Seen { id, record, head, unread }
     }))

@@ -92,7 +92,7 @@ pub(super) fn users(params: &Params, path: &str) -> Result<Vec<UserId>, Problem>
 }
 
 fn given_name(params: &Params) -> Result<Option<String>, Problem> {
-    let name = params.text("name").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    let name = params.text("name").map(|name| params::clean(&name).trim().to_owned()).filter(|name| !name.is_empty());
     fits("name", name, DIALOG_NAME_BYTES_MAX)
 }
 
@@ -101,7 +101,8 @@ fn given_photo(params: &Params) -> Result<Option<Option<String>>, Problem> {
     if !params.has("photo") {
         return Ok(None);
     }
-    let photo = params.text("photo").map(|photo| photo.trim().to_owned()).filter(|photo| !photo.is_empty());
+    let photo =
+        params.text("photo").map(|photo| params::clean(&photo).trim().to_owned()).filter(|photo| !photo.is_empty());
     fits("photo", photo, PHOTO_BYTES_MAX).map(Some)
 }
 

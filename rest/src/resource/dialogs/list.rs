@@ -4,28 +4,23 @@
 //! Filters and other orders read every dialog of the caller, up to a bound, and dialogs asked for by id are read by id.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use proto::jid::user::DialogId;
+use proto::model::dialog::Value;
 use proto::model::dialog::shelf::{Page, Shelf, Wanted};
 use proto::model::dialog::view::{Seen, seen, seen_reads};
-use proto::model::dialog::{DialogKind, Value};
-use proto::model::inbox::{self, Entry, Standing};
 use proto::owner::AccountId;
 use proto::row::Reads;
 use serde::Serialize;
 use smallvec::smallvec;
 
-use super::{Record, titled};
+use super::{Record, Titled, titled};
 use crate::filter::{self, Column, Condition, Kind, Operand, Operands, Paging, Sort};
 use crate::flow::{Flow, Moment, done, read};
 use crate::http::{Response, Status};
 use crate::params::{self, Params};
 use crate::problem::Problem;
 use crate::route::Call;
-
-/// How far a list can be behind the dialog.
-const LIST_LAG_MAX: Duration = Duration::from_secs(2);
 
 static COLUMNS: &[Column<Seen>] = &[
     Column { name: "_id", kind: Kind::Id, of: |seen| smallvec![Operand::Id(seen.id.0)] },
@@ -35,7 +30,7 @@ static COLUMNS: &[Column<Seen>] = &[
         kind: Kind::Number,
         of: |seen| smallvec![Operand::number(seen.record.kind.number().into())],
     },
-    Column { name: "name", kind: Kind::Text, of: |seen| text(seen.record.name.as_deref()) },
+    Column { name: NAME, kind: Kind::Text, of: |seen| text(seen.record.name.as_deref()) },
     Column { name: "photo", kind: Kind::Text, of: |seen| text(seen.record.photo.as_deref()) },
     Column {
         name: "occupants_ids",
@@ -66,6 +61,11 @@ static COLUMNS: &[Column<Seen>] = &[
     },
 ];
 
+/// What lists can be sorted by besides; as a filter the original ignores it (wire notes §5.2).
+static SORTED_BY: &[Column<Seen>] =
+    &[Column { name: "unread_messages_count", kind: Kind::Number, of: |seen| smallvec![Operand::number(seen.unread)] }];
+
+const NAME: &str = "name";
 const LAST_DATE: &str = "last_message_date_sent";
 
 fn text(text: Option<&str>) -> Operands {
@@ -102,7 +102,7 @@ pub(super) fn list(call: Call, _: &mut Moment<'_>) -> Flow {
     let id = call.account()?;
     let paging = Paging::of(&call.params)?;
     let conditions = conditions(&call.params)?;
-    let sort = Sort::of(&call.params, COLUMNS)?;
+    let sort = Sort::among(&call.params, COLUMNS.iter().chain(SORTED_BY))?;
     if let Some(ids) = filter::ids_named(&conditions, "_id") {
         let ids = ids.into_iter().map(DialogId).collect();
         return by_id(id, ids, move |found, moment| {
@@ -115,6 +115,10 @@ pub(super) fn list(call: Call, _: &mut Moment<'_>) -> Flow {
             let items = found.into_iter().skip(paging.skip).take(paging.limit).collect();
             respond(id, paging, Page { items, total }, moment)
         });
+    }
+    let by_name = |name: &str| name == NAME;
+    if conditions.iter().any(|one| by_name(one.name())) || sort.as_ref().is_some_and(|sort| by_name(sort.name)) {
+        return by_title(id, paging, conditions, sort);
     }
     // That is the order of the list itself.
     let sort = sort.filter(|sort| sort.name != LAST_DATE || !sort.descending);
@@ -130,6 +134,28 @@ pub(super) fn list(call: Call, _: &mut Moment<'_>) -> Flow {
             .map(|sort| -> Box<dyn Fn(&Seen, &Seen) -> _> { Box::new(move |one, other| sort.compare(one, other)) }),
     });
     search(shelf, move |page, moment| respond(id, paging, page, moment))
+}
+
+/// A page that depends on names. A private dialog is called after the other one, which the dialog itself does not know: all are
+/// read and named first.
+fn by_title(id: AccountId, paging: Paging, conditions: Vec<Condition<Seen>>, sort: Option<Sort<Seen>>) -> Flow {
+    let all = Wanted { viewer: id, skip: 0, limit: usize::MAX, keep: None, order: None };
+    search(Shelf::new(all), move |page, _| {
+        titled(id, page.items, move |all, moment| {
+            let named = all.into_iter().map(|Titled { mut seen, name }| {
+                seen.record.name = name;
+                seen
+            });
+            let mut found: Vec<Seen> =
+                named.filter(|seen| conditions.iter().all(|condition| condition.holds(seen))).collect();
+            if let Some(sort) = sort {
+                found.sort_by(|one, other| sort.compare(one, other));
+            }
+            let total = found.len();
+            let items = found.into_iter().skip(paging.skip).take(paging.limit).collect();
+            respond(id, paging, Page { items, total }, moment)
+        })
+    })
 }
 
 fn respond(id: AccountId, paging: Paging, page: Page, _: &mut Moment<'_>) -> Flow {
@@ -202,29 +228,11 @@ fn by_id(id: AccountId, ids: Vec<DialogId>, then: impl FnOnce(Vec<Seen>, &mut Mo
     ids.sort_unstable();
     ids.dedup();
     let reads = ids.iter().fold(Reads::none(), |reads, &dialog| reads.and(seen_reads(id.app, dialog, id.user)));
-    read(reads, move |rows, _| {
+    read(reads, move |rows, moment| {
         let mut found = Vec::new();
         for dialog in ids {
-            found.extend(seen(dialog, id.user, rows)?.filter(|seen| seen.record.admits(id.user)));
+            found.extend(seen(dialog, id.user, rows)?.filter(|seen| seen.record.is_listed_by(id.user)));
         }
-        // One of the two may have put a private dialog out of his sight: then it is not in his list.
-        let private = |seen: &&Seen| seen.record.kind == DialogKind::Private;
-        let places = found.iter().filter(private).fold(Reads::none(), |reads, seen| {
-            reads.and(inbox::place_reads(id, &Entry { standing: standing(seen), dialog: seen.id }))
-        });
-        read(places, move |rows, moment| {
-            let now = moment.stamp();
-            found.retain(|seen| {
-                let listed = !private(&seen) || inbox::stands(rows);
-                // A message brings it back, and the list hears of that a moment later.
-                let moves = seen.head.last.is_some() && now.since(seen.head.updated_at) < LIST_LAG_MAX;
-                listed || moves && seen.head.last.as_ref().is_some_and(|last| last.sender != id.user)
-            });
-            then(found, moment)
-        })
+        then(found, moment)
     })
-}
-
-fn standing(seen: &Seen) -> Standing {
-    if seen.record.large { Standing::Large } else { Standing::At(seen.head.at()) }
 }

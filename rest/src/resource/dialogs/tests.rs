@@ -398,6 +398,33 @@ fn a_private_dialog_that_was_deleted_comes_back_with_the_next_message_or_when_it
 }
 
 #[test]
+fn a_private_dialog_out_of_sight_stays_there_whatever_but_a_message_happens_to_it() {
+    let mut cast = cast();
+    let (alice, bob) = (cast.alice.clone(), cast.bob.clone());
+    let dialog = cast.dialog(&alice, json!({"type": 3, "occupants_ids": 2}));
+    let first = cast.say(&alice, &dialog, "one");
+    cast.pass(2);
+    let second = cast.say(&alice, &dialog, "two");
+    cast.ask("DELETE", &format!("/chat/Dialog/{dialog}.json"), &bob, "").expect(200);
+    let by_id = format!("/chat/Dialog.json?_id={dialog}");
+    let unread = format!("/chat/Message/unread.json?chat_dialog_ids={dialog}");
+    for (method, target, body) in [
+        ("PUT", format!("/chat/Message/{second}.json"), format!("chat_dialog_id={dialog}&message=changed")),
+        ("DELETE", format!("/chat/Message/{second}.json?force=1"), String::new()),
+        ("DELETE", format!("/chat/Message/{first}.json?force=1"), String::new()),
+        ("PUT", format!("/chat/Dialog/{dialog}.json"), "data[class_name]=C&data[a]=1".to_owned()),
+    ] {
+        cast.ask(method, &target, &alice, &body).expect(200);
+        assert_eq!(cast.ids("/chat/Dialog.json", &bob), [""; 0], "{method} {target}");
+        assert_eq!(cast.ids(&by_id, &bob), [""; 0], "{method} {target}");
+        assert_eq!(cast.ask("GET", &unread, &bob, "").json(), json!({"total": 0, &dialog: 0}));
+    }
+    cast.say(&alice, &dialog, "three");
+    assert_eq!(cast.ids("/chat/Dialog.json", &bob), [dialog.as_str()]);
+    assert_eq!(cast.ask("GET", &unread, &bob, "").json(), json!({"total": 1, &dialog: 1}));
+}
+
+#[test]
 fn the_page_reads_and_sets_notifications() {
     let mut cast = cast();
     let (bob, dave) = (cast.bob.clone(), cast.dave.clone());
@@ -509,7 +536,10 @@ fn lists_are_filtered_sorted_and_paged_as_the_page_says() {
         ("sort_asc=last_message_date_sent", "apqz"),
         ("sort_desc=updated_at", "zqpa"),
         ("sort_asc=created_at", "zpqa"),
-        ("sort_desc=name", "zqap"),
+        ("sort_desc=name", "pzqa"),
+        ("sort_desc=name&skip=1&limit=2", "zq"),
+        ("sort_desc=unread_messages_count", "zqpa"),
+        ("sort_asc=unread_messages_count", "qpaz"),
         ("limit=2", "zq"),
         ("limit=2&skip=1", "qp"),
         ("skip=3", "a"),
@@ -522,6 +552,8 @@ fn lists_are_filtered_sorted_and_paged_as_the_page_says() {
         ("type[lt]=3&type[gt]=1", "za"),
         ("type[in]=2&sort_asc=name&limit=1", "a"),
         ("name=Apes", "a"),
+        ("name=bob", "p"),
+        ("name[ctn]=OB&type=3", "p"),
         ("name=Zebra,%20Ltd", "z"),
         ("name[ctn]=e", "zqa"),
         ("name[in]=Apes,Square", "qa"),
@@ -530,6 +562,8 @@ fn lists_are_filtered_sorted_and_paged_as_the_page_says() {
         ("last_message_date_sent=1458760860", "p"),
         ("created_at[lt]=1458753600.5", "zp"),
         ("created_at[gt]=2016-03-23T17:20:00Z", "qa"),
+        ("created_at[gt]=2016-03-23%2017:20:00", "qa"),
+        ("created_at[gt]=2016-03-23", "zqpa"),
         ("updated_at[gte]=1458760920.374", "z"),
         ("occupants_ids=3", "za"),
         ("occupants_ids[all]=1,3", "za"),

@@ -6,7 +6,7 @@
 use proto::limits::{ATTACHMENTS_MAX, CUSTOM_FIELDS_MAX};
 use proto::model::dialog::{Attachment, Content, is_reserved};
 
-use crate::params::{Params, Value};
+use crate::params::{Params, Value, clean};
 use crate::problem::Problem;
 
 /// Bytes of a message as it is kept: text, parameters and files, with their names. Escaped it still fits into a stanza.
@@ -97,12 +97,6 @@ fn checked_name(name: &str) -> Result<String, Problem> {
 
 fn too_long() -> Problem {
     Problem::unprocessable(format!("The message is too long (maximum is {CONTENT_BYTES_MAX} bytes)"))
-}
-
-/// The text without what XML 1.0 §2.2 has no characters for.
-fn clean(text: &str) -> String {
-    let is_allowed = |c: char| matches!(c, '\t' | '\n' | '\r') || (c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}'));
-    text.chars().filter(|&c| is_allowed(c)).collect()
 }
 
 // The longest escape of a byte is six (`&quot;`), and the rest of the stanza is the server's and short.

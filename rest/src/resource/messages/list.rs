@@ -5,7 +5,7 @@
 //! much.
 
 use proto::jid::user::{DialogId, MessageId, UserId};
-use proto::model::dialog::page::{MESSAGES_LOOKED_AT_MAX, Page, Pager, Shown, Wanted};
+use proto::model::dialog::page::{MESSAGES_LOOKED_AT_MAX, Order, Page, Pager, Shown, Wanted};
 use proto::model::dialog::{self, Command, DialogKind, DialogRow, Head, Marks, Which};
 use proto::owner::AccountId;
 use proto::row::Reads;
@@ -106,10 +106,11 @@ impl Asked {
         orders: Option<Vec<u64>>,
     ) -> Flow {
         let Asked { conditions, sort, paging, marks } = self;
-        let (newest_first, sort) = match sort {
-            None => (false, None),
-            Some(sort) if [DATE_SENT, CREATED_AT].contains(&sort.name) => (sort.descending, None),
-            Some(sort) => (false, Some(sort)),
+        let (order, newest_first, sort) = match sort {
+            None => (Order::DateSent, false, None),
+            Some(sort) if sort.name == DATE_SENT => (Order::DateSent, sort.descending, None),
+            Some(sort) if sort.name == CREATED_AT => (Order::Arrival, sort.descending, None),
+            Some(sort) => (Order::DateSent, false, Some(sort)),
         };
         let (from, to) = filter::bounds(&conditions, DATE_SENT);
         let (skip, limit) = match sort {
@@ -124,7 +125,7 @@ impl Asked {
         let keep = (!bare).then(|| -> Box<dyn Fn(&Shown) -> bool> {
             Box::new(move |shown| conditions.iter().all(|condition| condition.holds(shown)))
         });
-        let wanted = Wanted { viewer: id.user, from, to, newest_first, skip, limit, count: paging.count, keep };
+        let wanted = Wanted { viewer: id.user, from, to, order, newest_first, skip, limit, count: paging.count, keep };
         let mut pager = Pager::new(id.app, dialog, record, head, wanted);
         if let Some(orders) = orders {
             pager = pager.among(orders);
@@ -171,6 +172,7 @@ pub(super) fn show(call: Call, _: &mut Moment<'_>) -> Flow {
                 viewer,
                 from: None,
                 to: None,
+                order: Order::DateSent,
                 newest_first: false,
                 skip: 0,
                 limit: 1,
@@ -215,7 +217,7 @@ fn marked(
         return then(items);
     }
     let marks = Marks { read: Some(true), delivered: true };
-    let command = Command::Mark { by: id.user, which: Which::Ids(ids), marks };
+    let command = Command::Mark { by: id.user, which: Which::Ids(ids), marks, astray: false };
     ask_dialog(id.app, dialog, command, move |answered, moment| {
         if let dialog::Answer::Refused(_) = answered.answer {
             return Err(refusal_in(answered.answer));

@@ -43,8 +43,12 @@ impl Serialize for Body {
 pub(super) fn show(call: Call, _: &mut Moment<'_>) -> Flow {
     let id = call.account()?;
     let mut known = BTreeSet::new();
-    let asked: Vec<String> =
-        call.params.words("chat_dialog_ids").into_iter().filter(|word| known.insert(word.clone())).collect();
+    let asked: Vec<String> = call
+        .params
+        .words("chat_dialog_ids")
+        .into_iter()
+        .filter(|word| word != "total" && known.insert(word.clone()))
+        .collect();
     if asked.len() > IDS_MAX {
         return Err(Problem::unprocessable(format!("There are too many ids (maximum is {IDS_MAX})")).into());
     }

@@ -77,22 +77,9 @@ pub(super) fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
-/// Unix seconds, also with a fraction, or ISO 8601: a moment with its offset, or a day or moment of UTC without.
 fn date(text: &str) -> Option<u64> {
-    if let Ok(secs) = text.parse::<f64>() {
-        // `as` takes the nearest; NaN becomes 0.
-        return Some(secs as u64);
-    }
-    let secs = match text.parse::<jiff::Timestamp>() {
-        Ok(at) => at.as_second(),
-        Err(_) => {
-            let civil = text.parse::<jiff::civil::DateTime>().or_else(|_| {
-                text.parse::<jiff::civil::Date>().map(|day| day.to_datetime(jiff::civil::Time::midnight()))
-            });
-            jiff::tz::Offset::UTC.to_timestamp(civil.ok()?).ok()?.as_second()
-        }
-    };
-    Some(u64::try_from(secs).unwrap_or(0))
+    // `as` takes the nearest: what was before 1970 is its beginning.
+    crate::filter::time(text).map(|secs| secs as u64)
 }
 
 /// One condition.

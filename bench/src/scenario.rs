@@ -7,6 +7,7 @@ pub mod idle;
 pub mod muc;
 pub mod offline;
 pub mod pairs;
+mod talk;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -70,6 +71,9 @@ pub enum RunError {
     /// Rooms that are missing, do not let their members in, or do not work.
     #[error("rooms: {0}")]
     Rooms(String),
+    /// Nothing could be measured: connections were closed, messages refused or lost.
+    #[error("talk: {0}")]
+    Talk(String),
     /// An archive that refuses.
     #[error("archives: {0}")]
     Archive(String),

@@ -11,7 +11,6 @@ use crate::stanza::{MessageKind, Parcel};
 use crate::xml::{Element, Nodes};
 
 use super::Account;
-use super::incoming::reread;
 
 impl Account {
     /// The user's preferences, if he has set any.
@@ -38,8 +37,9 @@ impl Account {
         debug_assert_eq!(sender.app, self.id.app, "messages stay within an app");
         let mut nodes = Nodes::new();
         self.keeps(&parcel.from.jid, turn.site)
-            && reread(&mut nodes, &parcel.stanza)
-                .is_ok_and(|message| message.is("message", ns::CLIENT) && is_archived(message))
+            && nodes
+                .reread(&parcel.stanza)
+                .is_some_and(|message| message.is("message", ns::CLIENT) && is_archived(message))
     }
 
     /// The dialog of the two keeps it, and brings it back.

@@ -6,7 +6,6 @@ use crate::stanza::MessageKind;
 use crate::xml::{Element, Nodes};
 
 use super::Account;
-use super::incoming::reread;
 
 impl Account {
     /// The session wants copies from now on, or no more.
@@ -28,7 +27,7 @@ impl Account {
             return;
         }
         let mut nodes = Nodes::new();
-        let Ok(message) = reread(&mut nodes, stanza) else { return };
+        let Some(message) = nodes.reread(stanza) else { return };
         let copy = carbons::sent(&self.jid, message);
         for session in takers {
             turn.out.deliver(session.id, carbons::for_resource(&copy, &session.jid));

@@ -19,7 +19,6 @@ use crate::stanza::{MessageKind, PresenceKind};
 use crate::xml::Nodes;
 
 use super::Account;
-use super::incoming::reread;
 use super::outgoing::is_lasting;
 
 /// What waits for one inactive client, oldest first.
@@ -150,7 +149,7 @@ impl Account {
 /// `own` is the account's bare JID, `me` the full one of the client.
 fn haste(stanza: &[u8], own: &str, me: &str) -> Haste {
     let mut nodes = Nodes::new();
-    let Ok(stanza) = reread(&mut nodes, stanza) else { return Haste::AtOnce };
+    let Some(stanza) = nodes.reread(stanza) else { return Haste::AtOnce };
     let kind = stanza.attr("type");
     match stanza.name() {
         "presence" => match (PresenceKind::read(kind.as_deref()), stanza.attr("from")) {

@@ -8,7 +8,7 @@ use crate::ext::{self, IqRoute, Request};
 use crate::owner::Owner;
 use crate::row::{Reads, Rows};
 use crate::stanza::{Backing, Entrusted, IqKind, Kind, MessageKind, Parcel, PresenceKind, Sender};
-use crate::xml::{Context, Element, Limits, NAME_BYTES_CEILING, Nodes, XmlError};
+use crate::xml::{Element, Nodes};
 
 use super::acks::report;
 use super::offline::Reach;
@@ -182,7 +182,7 @@ impl Account {
         let mut nodes = Nodes::new();
         // The request is answered on behalf of the user, who does not see it. RFC 6121 §8.5.2.1.3
         let answer = {
-            let Ok(iq) = reread(&mut nodes, &parcel.stanza) else { return };
+            let Some(iq) = nodes.reread(&parcel.stanza) else { return };
             let Some(payload) = iq.first_child() else { return };
             let own = parcel.from.account == Some(self.id);
             let request = Request { iq, payload, from: &parcel.from, session: None, at_server: false };
@@ -206,7 +206,7 @@ impl Account {
         look: impl FnOnce(&Request<'_>, &IqRoute) -> T,
     ) -> Option<Result<T, Condition>> {
         let Kind::Iq(kind) = parcel.kind else { return None };
-        let iq = reread(nodes, &parcel.stanza).ok()?;
+        let iq = nodes.reread(&parcel.stanza)?;
         let payload = iq.first_child()?;
         let own = parcel.from.account == Some(self.id);
         let request = Request { iq, payload, from: &parcel.from, session: None, at_server: false };
@@ -216,7 +216,7 @@ impl Account {
     /// Answers a stanza that could not be delivered. RFC 6120 §8.3.
     pub(super) fn return_to_sender(&self, parcel: &Parcel, condition: Condition, turn: &mut Turn<'_>) {
         let mut nodes = Nodes::new();
-        let Ok(stanza) = reread(&mut nodes, &parcel.stanza) else { return };
+        let Some(stanza) = nodes.reread(&parcel.stanza) else { return };
         let bytes = refusal(stanza, &parcel.from, condition);
         let kind = match parcel.kind {
             Kind::Message { .. } => Kind::Message { kind: MessageKind::Error, lasting: false, saved: false },
@@ -254,18 +254,3 @@ fn refusal(stanza: Element<'_>, to: &Sender, condition: Condition) -> Bytes {
     StanzaError::from(condition).write_reply(stanza, address(stanza).as_deref(), Some(&to.jid), &mut bytes);
     bytes.into()
 }
-
-/// Looks at a stanza again that has been checked on its way in.
-pub(super) fn reread<'n>(nodes: &'n mut Nodes, stanza: &'n [u8]) -> Result<Element<'n>, XmlError> {
-    nodes.parse(stanza, &Context::CLIENT, &OWN)
-}
-
-/// What passed the limits on its way in grew a little since: the sender's address, a delay.
-const OWN: Limits = Limits {
-    element_bytes_max: usize::MAX / 4,
-    depth_max: 1 << 16,
-    attributes_max: 1 << 12,
-    attribute_bytes_max: usize::MAX / 4,
-    name_bytes_max: NAME_BYTES_CEILING,
-    prefixes_max: 1 << 12,
-};

@@ -21,7 +21,6 @@ use crate::time::Timestamp;
 use crate::xml::{Nodes, splice};
 
 use super::Account;
-use super::incoming::reread;
 use super::outgoing::is_lasting;
 
 /// account, order → a stanza that waits.
@@ -309,7 +308,7 @@ impl Account {
 /// Whether a message is of use to a user who comes later.
 fn lasts(stanza: &[u8]) -> bool {
     let mut nodes = Nodes::new();
-    reread(&mut nodes, stanza).is_ok_and(|message| {
+    nodes.reread(stanza).is_some_and(|message| {
         let kind = MessageKind::read(message.attr("type").as_deref());
         message.is("message", ns::CLIENT)
             && matches!(kind, MessageKind::Chat | MessageKind::Normal)
@@ -320,7 +319,7 @@ fn lasts(stanza: &[u8]) -> bool {
 /// The stanza with a note of when it came. A stanza that has one from us already keeps it.
 fn delayed(kept: &Kept<'_>, domain: &str) -> Bytes {
     let mut nodes = Nodes::new();
-    let Ok(stanza) = reread(&mut nodes, kept.stanza) else { return Bytes::copy_from_slice(kept.stanza) };
+    let Some(stanza) = nodes.reread(kept.stanza) else { return Bytes::copy_from_slice(kept.stanza) };
     let known =
         stanza.children().any(|child| child.is("delay", ns::DELAY) && child.attr("from").as_deref() == Some(domain));
     if known {

@@ -10,7 +10,7 @@ use crate::error::{Condition, StanzaError};
 use crate::ext::archive::{Inquiry, Keep, Query, Scope, View, fields};
 use crate::jid::Jid;
 use crate::jid::user::{DialogId, UserId};
-use crate::model::dialog::{DialogRow, MessageRow, reread};
+use crate::model::dialog::{DialogRow, MessageRow};
 use crate::ns;
 use crate::owner::AccountId;
 use crate::route::{Target, target};
@@ -33,7 +33,7 @@ pub(crate) fn archived(
     let mut stanza = stanza_of(viewer.app, dialog, row, site);
     let mut nodes = Nodes::new();
     // It was well-formed when it was saved. A result without the message would still be one: §3.3.
-    let Some(message) = reread(&mut nodes, &stanza) else { return Vec::new() };
+    let Some(message) = nodes.reread(&stanza) else { return Vec::new() };
     let changed = match row.recipient {
         // The id it has in the other's archive was told to the other. XEP-0313 §3.2: in one's own it has the same.
         Some(recipient) if row.sender == viewer.user => {

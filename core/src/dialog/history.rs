@@ -4,7 +4,7 @@ use crate::account::Progress;
 use crate::effect::{SessionId, Turn};
 use crate::jid::user::UserId;
 use crate::limits::{ROOM_HISTORY_STANZAS, ROOM_HISTORY_STANZAS_MAX};
-use crate::model::dialog::{self, HIDDEN, MESSAGES, MessageRow, mark_key, order_of, reread};
+use crate::model::dialog::{self, HIDDEN, MESSAGES, MessageRow, mark_key, order_of};
 use crate::ns;
 use crate::row::Reads;
 use crate::stanza::Parcel;
@@ -48,7 +48,7 @@ impl Dialog {
     /// One who may comes in.
     pub(super) fn enters(&mut self, session: SessionId, parcel: Parcel, user: UserId, turn: &mut Turn<'_>) -> Flow {
         let mut nodes = Nodes::new();
-        let presence = reread(&mut nodes, &parcel.stanza);
+        let presence = nodes.reread(&parcel.stanza);
         let joins = presence.is_some_and(|presence| presence.child("x", ns::MUC).is_some());
         if self.room.has(user, session) && !joins {
             // Not an entrance: it says something new about itself.
@@ -104,7 +104,7 @@ impl Dialog {
         for row in messages {
             let stanza = stanza_of(self.app, self.id, row, turn.site);
             let mut nodes = Nodes::new();
-            let Some(message) = reread(&mut nodes, &stanza) else { continue };
+            let Some(message) = nodes.reread(&stanza) else { continue };
             let mut out = Vec::with_capacity(stanza.len() + 128);
             let at = row.created_at.iso_millis().to_string();
             let add = |xml: &mut Writer<'_>| {

@@ -12,7 +12,7 @@ use crate::jid::user::{DialogId, MessageId, UserId};
 use crate::limits::{COMMAND_MESSAGES_MAX, LAST_MESSAGE_BYTES_MAX};
 use crate::model::dialog::{
     self, Answer, Body, Command, HIDDEN, Last, MESSAGES, Marks, MessageRow, Place, READERS, RECEIPTS, Reader, Receipt,
-    Refusal, Which, cut, mark_key, mark_of, order_key, order_of, reader_of, reread,
+    Refusal, Which, cut, mark_key, mark_of, order_key, order_of, reader_of,
 };
 use crate::model::inbox;
 use crate::ns;
@@ -376,7 +376,7 @@ fn with_text(body: Body, text: &str) -> Body {
         }
         Body::Stanza(bytes) => {
             let mut nodes = crate::xml::Nodes::new();
-            let changed = reread(&mut nodes, &bytes).map(|message| {
+            let changed = nodes.reread(&bytes).map(|message| {
                 rewritten(message, &|child| child.is("body", ns::CLIENT), None, &|xml| {
                     xml.simple("body", text);
                 })

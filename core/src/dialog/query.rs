@@ -6,7 +6,7 @@ use crate::account::Progress;
 use crate::effect::{SessionId, Turn};
 use crate::error::{Condition, StanzaError};
 use crate::jid::user::UserId;
-use crate::model::dialog::{DialogKind, DialogRow, reread};
+use crate::model::dialog::{DialogKind, DialogRow};
 use crate::ns;
 use crate::stanza::{IqKind, Parcel};
 use crate::xml::{Element, Nodes, Writer};
@@ -27,7 +27,7 @@ impl Dialog {
             return Ok(Progress::Done);
         }
         let mut nodes = Nodes::new();
-        let Some(iq) = reread(&mut nodes, &parcel.stanza) else { return Ok(Progress::Done) };
+        let Some(iq) = nodes.reread(&parcel.stanza) else { return Ok(Progress::Done) };
         if let (Some(payload), None) = (iq.first_child().filter(|payload| payload.ns() == ns::MAM), &parcel.resource) {
             return self.asks_archive(session, parcel, user, kind, payload, turn);
         }
@@ -50,7 +50,7 @@ impl Dialog {
         turn: &mut Turn<'_>,
     ) -> Flow {
         let mut nodes = Nodes::new();
-        let Some(iq) = reread(&mut nodes, &parcel.stanza) else { return Ok(Progress::Done) };
+        let Some(iq) = nodes.reread(&parcel.stanza) else { return Ok(Progress::Done) };
         let from = self.addressed(parcel, turn);
         match answer {
             Ok(payload) => {

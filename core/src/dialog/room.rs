@@ -14,7 +14,7 @@ use crate::error::{Condition, StanzaError};
 use crate::ext::archive::is_archived;
 use crate::jid::user::UserId;
 use crate::limits::{ROOM_PRESENCE_BYTES_MAX, ROOM_SEATS_MAX};
-use crate::model::dialog::{self, DialogKind, DialogRow, Subject, body_of, marker, reread, saved_params};
+use crate::model::dialog::{self, DialogKind, DialogRow, Subject, body_of, marker, saved_params};
 use crate::ns;
 use crate::row::Batch;
 use crate::stanza::{MessageKind, Parcel, PresenceKind};
@@ -163,7 +163,7 @@ impl Dialog {
 
     fn takes_groupchat(&mut self, session: SessionId, parcel: Parcel, user: UserId, turn: &mut Turn<'_>) -> Flow {
         let mut nodes = Nodes::new();
-        let Some(message) = reread(&mut nodes, &parcel.stanza) else { return self.done(&parcel, turn) };
+        let Some(message) = nodes.reread(&parcel.stanza) else { return self.done(&parcel, turn) };
         if let Some(subject) = subject_of(message) {
             let allowed =
                 self.record.as_ref().is_some_and(|record| record.kind != DialogKind::Public || record.owner == user);
@@ -206,7 +206,7 @@ impl Dialog {
             return self.done(parcel, turn);
         };
         let mut nodes = Nodes::new();
-        if let Some(message) = reread(&mut nodes, &parcel.stanza) {
+        if let Some(message) = nodes.reread(&parcel.stanza) {
             let drop = |child: Element<'_>| is_rooms(child, &room) || child.is("x", ns::MUC_USER);
             let stanza = rewritten(message, &drop, None, &|xml| {
                 xml.empty("x", ns::MUC_USER);
@@ -258,7 +258,7 @@ impl Dialog {
     /// join's id and its `x`. Server notes §4.1.
     fn turn_away(&self, session: SessionId, parcel: &Parcel, condition: Condition, text: &str, turn: &mut Turn<'_>) {
         let mut nodes = Nodes::new();
-        let Some(presence) = reread(&mut nodes, &parcel.stanza) else { return };
+        let Some(presence) = nodes.reread(&parcel.stanza) else { return };
         let mut bytes = Vec::new();
         let mut xml = Writer::new(&mut bytes);
         xml.open("presence").attr("from", &self.addressed(parcel, turn)).attr("type", "error");
@@ -282,7 +282,7 @@ impl Dialog {
     /// Takes a session in, or hears again from one that is in.
     pub(super) fn seats(&mut self, session: SessionId, parcel: &Parcel, user: UserId, turn: &mut Turn<'_>) {
         let mut nodes = Nodes::new();
-        let (Some(presence), Some(seat)) = (reread(&mut nodes, &parcel.stanza), seat_of(session, parcel)) else {
+        let (Some(presence), Some(seat)) = (nodes.reread(&parcel.stanza), seat_of(session, parcel)) else {
             return;
         };
         let id = presence.attr("id");
@@ -316,7 +316,7 @@ impl Dialog {
     /// A session goes out. XEP-0045 §7.14.
     fn leaves(&mut self, user: UserId, session: SessionId, parcel: &Parcel, turn: &mut Turn<'_>) -> Flow {
         let mut nodes = Nodes::new();
-        let id = reread(&mut nodes, &parcel.stanza).and_then(|presence| presence.attr("id"));
+        let id = nodes.reread(&parcel.stanza).and_then(|presence| presence.attr("id"));
         if let Some(occupant) = self.room.take(user, session) {
             let stanza = self.gone(user, Going { id: id.as_deref(), statuses: &[110], ..Going::default() }, turn);
             turn.out.push(Effect::Fanout(stanza, Arc::from([occupant.seat])));

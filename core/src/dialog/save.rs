@@ -13,7 +13,7 @@ use crate::jid::Jid;
 use crate::jid::user::{DialogId, MessageId, UserId};
 use crate::limits::{ATTACHMENTS_MAX, CUSTOM_FIELDS_MAX, LAST_MESSAGE_BYTES_MAX};
 use crate::model::dialog::{
-    self, Answer, Body, Delivery, DialogKind, Draft, Last, MessageRow, Place, Reader, Refusal, cut, reread,
+    self, Answer, Body, Delivery, DialogKind, Draft, Last, MessageRow, Place, Reader, Refusal, cut,
 };
 use crate::model::directory::members;
 use crate::model::inbox;
@@ -121,7 +121,7 @@ impl Dialog {
     pub(super) fn saves_private(&mut self, parcel: Parcel, copied: bool, turn: &mut Turn<'_>) -> Flow {
         let mut nodes = Nodes::new();
         let Some((by, other, id)) =
-            reread(&mut nodes, &parcel.stanza).and_then(|message| self.parties(&parcel, message, turn.site))
+            nodes.reread(&parcel.stanza).and_then(|message| self.parties(&parcel, message, turn.site))
         else {
             debug_assert!(false, "not for this private dialog");
             report(parcel.receipt, turn);
@@ -243,7 +243,7 @@ impl Dialog {
         turn: &mut Turn<'_>,
     ) -> Option<(MessageRow, Option<String>)> {
         let mut nodes = Nodes::new();
-        let message = reread(&mut nodes, stanza)?;
+        let message = nodes.reread(stanza)?;
         // None of a message that is kept though it does not ask for that: nothing is added to what it says.
         let params = dialog::saved_params(message);
         let id = id.unwrap_or_else(|| MessageId::drawn(turn.now.stamp, turn.random.array()));
@@ -282,7 +282,8 @@ impl Dialog {
         turn: &mut Turn<'_>,
     ) -> Flow {
         let mut nodes = Nodes::new();
-        let id = reread(&mut nodes, &parcel.stanza)
+        let id = nodes
+            .reread(&parcel.stanza)
             .and_then(|message| message.attr("id"))
             .and_then(|id| MessageId::parse(id.as_bytes()));
         let reads = self.ready_reads(by, id, None);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::effect::{Effect, Seat, SessionId, Site, Turn};
 use crate::error::StanzaError;
 use crate::jid::user::{AppId, DialogId, UserId};
-use crate::model::dialog::{self, Body, Content, MessageRow, reread};
+use crate::model::dialog::{self, Body, Content, MessageRow};
 use crate::ns;
 use crate::owner::AccountId;
 use crate::stanza::Parcel;
@@ -126,7 +126,7 @@ pub(super) fn to_one(seat: Option<Seat>, stanza: Vec<u8>, turn: &mut Turn<'_>) {
 /// Returns a stanza to its sender with an error. RFC 6120 §8.3.
 pub(super) fn refuse(session: SessionId, parcel: &Parcel, from: &str, error: StanzaError<'_>, turn: &mut Turn<'_>) {
     let mut nodes = Nodes::new();
-    let Some(stanza) = reread(&mut nodes, &parcel.stanza) else { return };
+    let Some(stanza) = nodes.reread(&parcel.stanza) else { return };
     let mut bytes = Vec::new();
     error.write_reply(stanza, Some(from), None, &mut bytes);
     to_one(seat_of(session, parcel), bytes, turn);

@@ -38,7 +38,7 @@ pub mod view;
 pub use command::{Answer, Answered, Change, Command, Delivery, Draft, Marks, Refusal, Which};
 pub use message::{
     Attachment, Body, Content, DATE_SENT_SECS_MAX, Marker, MessageRow, body_of, content_of, date_sent, dialog_of,
-    is_reserved, marker, params, reread, saved_params,
+    is_reserved, marker, params, saved_params,
 };
 pub use receipt::{Reader, Receipt};
 

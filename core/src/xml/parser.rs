@@ -170,6 +170,12 @@ impl Nodes {
         Ok(Element::new(self, text, context, 0))
     }
 
+    /// Reads a stanza again that was checked on its way in: one on its way through the server, or a kept one. `None`
+    /// would mean that the server itself has written it badly.
+    pub fn reread<'a>(&'a mut self, stanza: &'a [u8]) -> Option<Element<'a>> {
+        self.parse(stanza, &Context::CLIENT, &Limits::OWN).ok()
+    }
+
     /// Reads a start tag alone, the stream header, as an element without content.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use proto::sasl::ChannelBindings;
 use proto::stanza::Entrusted;
 use proto::stream::{Ask, Flow, Host, Outgoing, Piece as Said, Reply, Secrets, Stream, Transport};
 use proto::time::Now;
-use proto::xml::{Context, Element, Nodes, Writer, splice};
+use proto::xml::{Element, Nodes, Writer, splice};
 use store::StoreError;
 
 use super::conns::{ConnId, Directive, Line};
@@ -262,9 +262,9 @@ impl<D: Desk> Shard<D> {
             self.conns.queue(conn, -1);
         }
         let mut nodes = Nodes::new();
-        let result = match nodes.parse(stanza, &Context::CLIENT, &OWNED) {
-            Ok(element) => self.turn(|turn| account.stanza(session, element, rows, turn)),
-            Err(_) => Err(Fault::Stream(StreamCondition::InternalServerError.into())),
+        let result = match nodes.reread(stanza) {
+            Some(element) => self.turn(|turn| account.stanza(session, element, rows, turn)),
+            None => Err(Fault::Stream(StreamCondition::InternalServerError.into())),
         };
         match result {
             Ok(Progress::Done) => Ok(()),
@@ -449,13 +449,3 @@ fn owned(element: Element<'_>) -> Bytes {
     }
     bytes.into()
 }
-
-/// What passed the limits once passes again.
-const OWNED: proto::xml::Limits = proto::xml::Limits {
-    element_bytes_max: usize::MAX / 4,
-    depth_max: 1 << 16,
-    attributes_max: 1 << 12,
-    attribute_bytes_max: usize::MAX / 4,
-    name_bytes_max: proto::xml::NAME_BYTES_CEILING,
-    prefixes_max: 1 << 12,
-};

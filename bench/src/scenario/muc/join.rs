@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::rooms::{Rooms, nick};
-use super::{Bench, RunError, answer};
+use super::{Bench, RunError};
 use crate::client::framer;
 use crate::client::{Closed, ConnId, Engine, Handler, Next, Outcome};
 use crate::report::Progress;
+use crate::scenario::answer;
 
 const SETTINGS_ID: &str = "settings";
 

@@ -15,7 +15,7 @@ use crate::limits::{ATTACHMENTS_MAX, CUSTOM_FIELDS_MAX};
 use crate::ns;
 use crate::row::{self, Batch, Unreadable};
 use crate::time::Timestamp;
-use crate::xml::{Context, Element, Limits, NAME_BYTES_CEILING, Name, Nodes, Writer};
+use crate::xml::{Element, Name, Nodes, Writer};
 
 const VERSION: u8 = 1;
 
@@ -81,26 +81,12 @@ impl MessageRow {
             Body::Stanza(bytes) => {
                 let mut nodes = Nodes::new();
                 // It was well-formed when it was saved.
-                let content = reread(&mut nodes, bytes).map(content_of).unwrap_or_default();
+                let content = nodes.reread(bytes).map(content_of).unwrap_or_default();
                 Cow::Owned(content)
             }
         }
     }
 }
-
-/// Looks at a kept stanza, which passed all limits when it came in.
-pub fn reread<'n>(nodes: &'n mut Nodes, stanza: &'n [u8]) -> Option<Element<'n>> {
-    nodes.parse(stanza, &Context::CLIENT, &KEPT).ok()
-}
-
-const KEPT: Limits = Limits {
-    element_bytes_max: usize::MAX / 4,
-    depth_max: 1 << 16,
-    attributes_max: 1 << 12,
-    attribute_bytes_max: usize::MAX / 4,
-    name_bytes_max: NAME_BYTES_CEILING,
-    prefixes_max: 1 << 12,
-};
 
 /// What a message says, as a record shows it.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -277,7 +263,7 @@ pub fn marker(message: Element<'_>) -> Option<Marker> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::xml::Limits;
+    use crate::xml::{Context, Limits};
     use proptest::prelude::*;
 
     fn with<T>(source: &str, look: impl FnOnce(Element<'_>) -> T) -> T {

@@ -6,7 +6,7 @@ use super::{Asked, CHUNK_ROWS, Found, Hit, Keep, OPENED_AT_ONCE, PROBE_ROWS, STE
 use crate::jid::user::DialogId;
 use crate::limits::ARCHIVE_PAGE_BYTES_MAX;
 use crate::model::dialog::{
-    Body, DATE_SENT_SECS_MAX, HIDDEN, MESSAGES, MessageRow, first_order, mark_key, order_key, order_of, orders, reread,
+    Body, DATE_SENT_SECS_MAX, HIDDEN, MESSAGES, MessageRow, first_order, mark_key, order_key, order_of, orders,
 };
 use crate::row::{Reads, Rows, Unreadable};
 use crate::time::Timestamp;
@@ -104,7 +104,7 @@ impl Search {
             Keep::Address(address) => {
                 let Body::Stanza(stanza) = &row.body else { return false };
                 let mut nodes = Nodes::new();
-                let Some(message) = reread(&mut nodes, stanza) else { return false };
+                let Some(message) = nodes.reread(stanza) else { return false };
                 ["from", "to"].into_iter().any(|side| message.attr(side).is_some_and(|side| *side == **address))
             }
         }

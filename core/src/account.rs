@@ -38,10 +38,12 @@ pub mod offline;
 mod outgoing;
 mod presence;
 pub mod roster;
+mod rounds;
 pub mod seen;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod used_ids;
 mod visiting;
 
 pub(crate) use outgoing::is_lasting;
@@ -52,7 +54,9 @@ use lookup::Lookup;
 use offline::{Drain, Queue, Reissue};
 use presence::Presence;
 use roster::Roster;
+use rounds::UnderWay;
 use seen::LastSeen;
+use used_ids::UsedIds;
 
 /// One account in memory.
 #[derive(Debug)]
@@ -75,6 +79,12 @@ pub struct Account {
     told_seen: Option<Instant>,
     /// What of the user's messages is to be kept, if he has said so.
     archiving: Option<Box<Prefs>>,
+    /// Stanzas from other users that make a round by the dialog with them.
+    rounds: UnderWay,
+    /// Messages to other users that come back for copies.
+    copies: UnderWay,
+    /// The ids of the user's last messages that are kept.
+    used_ids: UsedIds,
     last_job: u64,
     /// What a session is to get right after the result of the iq in hand.
     after_result: Vec<Bytes>,
@@ -206,6 +216,9 @@ impl Account {
             sessions: Vec::new(),
             draining: None,
             reissued: BTreeMap::new(),
+            rounds: UnderWay::default(),
+            copies: UnderWay::default(),
+            used_ids: UsedIds::default(),
             last_job: 0,
             after_result: Vec::new(),
             lookup: None,
@@ -371,7 +384,9 @@ impl Account {
             Note::Drain(session) => self.plan_drain(*session),
             Note::Returned(_)
             | Note::Confirmed(_)
-            | Note::Copied(_)
+            | Note::Copied { .. }
+            | Note::Round { .. }
+            | Note::Dropped(_)
             | Note::Handled { .. }
             | Note::Visit { .. }
             | Note::Absent { .. } => Reads::none(),
@@ -385,8 +400,13 @@ impl Account {
 
     fn hears(&mut self, note: Note, rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
         match note {
-            Note::Stanza(parcel) => self.takes(parcel, rows, turn),
-            Note::Copied(parcel) => self.copy(&parcel.from.jid, &parcel.stanza, turn),
+            Note::Stanza(parcel) => {
+                if let Some(parcel) = self.in_turn(parcel, turn) {
+                    self.takes(parcel, rows, turn);
+                }
+            }
+            Note::Copied { with, parcel } => self.copied(with, parcel, turn),
+            Note::Dropped(with) => self.dropped(with),
             Note::Command { command, reply, job } => {
                 self.obey(command, reply, rows, turn)?;
                 if let Some(job) = job {
@@ -401,7 +421,9 @@ impl Account {
             Note::Drain(session) => self.drain(session, rows, turn)?,
             Note::Returned(messages) => self.returned(messages, turn),
             Note::Handled { session, seq } => self.handled(session, seq, turn),
-            Note::Visit { .. } | Note::Absent { .. } => debug_assert!(false, "a dialog's note came to an account"),
+            Note::Round { .. } | Note::Visit { .. } | Note::Absent { .. } => {
+                debug_assert!(false, "a dialog's note came to an account");
+            }
         }
         Ok(())
     }
@@ -490,10 +512,10 @@ pub fn absent(id: AccountId, note: Note, turn: &mut Turn<'_>) -> Option<Note> {
             None
         }
         Note::Stanza(parcel) if parcel.is_of_the_moment() => {
-            incoming::settle(&parcel, turn);
+            incoming::settle(&parcel, id, turn);
             None
         }
-        Note::Handled { .. } | Note::Drain(_) | Note::Copied(_) => None,
+        Note::Handled { .. } | Note::Drain(_) | Note::Copied { .. } | Note::Dropped(_) => None,
         other => Some(other),
     }
 }

@@ -1,7 +1,7 @@
 //! A dialog while it is in use: who is in it, its newest message, its counters, and its room.
 //!
-//! Lives on the shard that owns the dialog. What reaches it, one at a time: stanzas of members ([`Note::Stanza`] for a private
-//! message that is to be saved, [`Note::Visit`] for the room) and commands, most of them from REST. Each either fills the turn's
+//! Lives on the shard that owns the dialog. What reaches it, one at a time: stanzas of members ([`Note::Round`] between
+//! the two of a private one, [`Note::Visit`] for the room) and commands, most of them from REST. Each either fills the turn's
 //! effects or asks for rows first ([`Progress::Needs`]); then nothing has changed yet, and [`Dialog::resume`] carries on with
 //! them before any other input is taken.
 //!
@@ -19,8 +19,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-
 use crate::account::Progress;
 use crate::command::{Answer as AnyAnswer, Command as AnyCommand};
 use crate::effect::{Effect, JobRef, Note, ReplyTo, SessionId, Turn};
@@ -30,7 +28,7 @@ use crate::model::dialog::{self, Answer, Answered, Command, DialogRow, Head, Ref
 use crate::model::{inbox, jobs};
 use crate::owner::{AccountId, Owner};
 use crate::row::{Batch, Reads, Rows, Unreadable};
-use crate::stanza::{Kind, Parcel, Receipt};
+use crate::stanza::{Kind, Parcel, Receipt, Way};
 
 mod archive;
 mod history;
@@ -47,7 +45,9 @@ mod tests;
 mod wire;
 
 pub(crate) use archive::archived;
+pub(crate) use rewrite::rewritten;
 pub(crate) use room::{no_entry, no_room};
+pub(crate) use wire::senders_own;
 pub use wire::stanza_of;
 
 use room::Room;
@@ -148,10 +148,13 @@ impl Dialog {
     pub fn note(&mut self, note: Note, turn: &mut Turn<'_>) -> Flow {
         debug_assert!(self.pending.is_none(), "one input at a time");
         match note {
-            Note::Stanza(parcel) => self.saves_private(parcel, false, turn),
-            Note::Copied(parcel) => self.saves_private(parcel, true, turn),
-            Note::Visit { session, parcel } => match parcel.kind {
-                Kind::Message { kind, .. } => self.takes_message(session, parcel, kind, turn),
+            Note::Round { to, parcel } => match parcel.way {
+                Way::ToKeep => self.saves_private(to, parcel, false, turn),
+                Way::ToKeepAnew => self.saves_private(to, parcel, true, turn),
+                Way::Straight | Way::Round | Way::Dialog => self.gives_back(to, parcel, turn),
+            },
+            Note::Visit { session, id_used, parcel } => match parcel.kind {
+                Kind::Message { kind, .. } => self.takes_message(session, parcel, kind, id_used, turn),
                 Kind::Presence { kind, .. } => self.takes_presence(session, parcel, kind, turn),
                 Kind::Iq(kind) => self.takes_iq(session, &parcel, kind, turn),
             },
@@ -166,7 +169,13 @@ impl Dialog {
                 turn.out.push(Effect::WriteBehind(batch));
                 Ok(Progress::Done)
             }
-            Note::Command { .. } | Note::Drain(_) | Note::Returned(_) | Note::Handled { .. } => {
+            Note::Stanza(_)
+            | Note::Dropped(_)
+            | Note::Copied { .. }
+            | Note::Command { .. }
+            | Note::Drain(_)
+            | Note::Returned(_)
+            | Note::Handled { .. } => {
                 debug_assert!(false, "not for a dialog");
                 Ok(Progress::Done)
             }
@@ -295,9 +304,4 @@ fn report(receipt: Option<Receipt>, turn: &mut Turn<'_>) {
         let note = Note::Handled { session: receipt.session, seq: receipt.seq };
         turn.out.send(Owner::Account(receipt.account), note);
     }
-}
-
-/// The same parcel with another stanza in it.
-fn refilled(parcel: &Parcel, stanza: Bytes) -> Parcel {
-    Parcel { stanza, ..parcel.clone() }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{Answer, Command};
 use crate::ext::{Contacts, Service, Usual};
+use crate::jid::user::UserId;
 use crate::limits::Limits;
 use crate::model::dialog::Pairs;
 use crate::model::jobs;
@@ -46,13 +47,28 @@ pub struct JobRef {
 pub enum Note {
     /// A stanza for (or on behalf of) an account.
     Stanza(Parcel),
-    /// As `Stanza`, for a message whose sender's other sessions want copies: to the dialog that saves it, and from there to the
-    /// sender's account with the message as it is delivered. XEP-0280
-    Copied(Parcel),
+    /// A stanza that one user has sent another, to their dialog, which keeps it if it is to be kept, and gives it back.
+    Round {
+        /// The recipient.
+        to: AccountId,
+        /// The stanza.
+        parcel: Parcel,
+    },
+    /// Nothing comes of a stanza from this user that was sent to the dialog of the two.
+    Dropped(UserId),
+    /// To its sender: a message as it was taken, for those of the sender's sessions that want copies. XEP-0280
+    Copied {
+        /// The recipient.
+        with: UserId,
+        /// The message; none if nothing came of it.
+        parcel: Option<Parcel>,
+    },
     /// A stanza from a session of an account for a dialog or its room.
     Visit {
         /// Which of the sender's sessions.
         session: SessionId,
+        /// The sender has used the stanza's id for a message somewhere else.
+        id_used: bool,
         /// The stanza; its resource is the nick it is addressed to.
         parcel: Parcel,
     },

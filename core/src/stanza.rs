@@ -110,8 +110,6 @@ pub enum Kind {
         kind: MessageKind,
         /// Whether it waits for a user who is away: true for all but those that hold nothing but a chat state.
         lasting: bool,
-        /// It comes from the dialog that keeps it.
-        saved: bool,
     },
     /// `<presence/>`
     Presence {
@@ -171,6 +169,34 @@ pub struct Parcel {
     pub stanza: Bytes,
     /// Whoever waits to hear that it is taken care of.
     pub receipt: Option<Receipt>,
+    /// How far it has come.
+    pub way: Way,
+    /// The sender's account waits to have it back as it is taken, for copies.
+    pub copied: bool,
+}
+
+/// The way of a stanza from one user to another. A message that is kept makes a round from the recipient's account by the dialog of
+/// the two, and what comes after it follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// From the sender to the recipient's account, or after another on a round.
+    #[default]
+    Straight,
+    /// The same, and the dialog keeps it.
+    ToKeep,
+    /// The same, and the dialog keeps it under another id: the sender has used this one for a message to somebody else.
+    ToKeepAnew,
+    /// Back from the round.
+    Round,
+    /// From the dialog itself, which has kept what it should.
+    Dialog,
+}
+
+impl Parcel {
+    /// A stanza that nobody waits to hear of.
+    pub fn new(from: Sender, resource: Option<Box<str>>, kind: Kind, stanza: Bytes) -> Parcel {
+        Parcel { from, resource, kind, stanza, receipt: None, way: Way::Straight, copied: false }
+    }
 }
 
 impl fmt::Debug for Parcel {

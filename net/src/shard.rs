@@ -580,7 +580,9 @@ impl<D: Desk> Shard<D> {
                 self.effects.push(Effect::WriteBehind(batch));
             }
             Note::Stanza(_)
-            | Note::Copied(_)
+            | Note::Round { .. }
+            | Note::Dropped(_)
+            | Note::Copied { .. }
             | Note::Command { .. }
             | Note::Returned(_)
             | Note::Drain(_)
@@ -801,7 +803,9 @@ fn unanswered(note: &Note) -> Option<ReplyTo> {
     match note {
         Note::Command { reply, .. } => *reply,
         Note::Stanza(_)
-        | Note::Copied(_)
+        | Note::Round { .. }
+        | Note::Dropped(_)
+        | Note::Copied { .. }
         | Note::Returned(_)
         | Note::Confirmed(_)
         | Note::Drain(_)

@@ -23,6 +23,8 @@ pub enum Faults {
 const NAMES: [&str; 5] = ["romeo", "juliet", "mercutio", "nurse", "benvolio"];
 const RESOURCES: [&str; 3] = ["a", "b", "c"];
 
+const SAVE: &str = "<extraParams xmlns='jabber:client'><save_to_history>1</save_to_history></extraParams>";
+
 /// A message of the model.
 #[derive(Debug)]
 struct Sent {
@@ -160,7 +162,10 @@ impl Sim {
             let number = self.sent.len();
             let by = self.actors[at].client;
             self.sent.push(Sent { by, to, direct, acknowledged: false });
-            let xml = format!("<message type='chat' to='{address}' id='m{number}'><body>{number}</body></message>");
+            // Those take the way by the dialog of the two.
+            let save = if self.dice.percent(40) { SAVE } else { "" };
+            let xml =
+                format!("<message type='chat' to='{address}' id='{number:024x}'><body>{number}</body>{save}</message>");
             self.stanza(at, &xml, Some(number));
         }
     }
@@ -294,7 +299,7 @@ impl Sim {
 
     fn hear_message(&mut self, at: usize, element: &str) {
         let id = attribute(element, "id").expect("messages here have ids");
-        let number: usize = id.trim_start_matches('m').parse().expect("a number");
+        let number = usize::from_str_radix(id, 16).expect("a number");
         let actor = &mut self.actors[at];
         let client = actor.client;
         assert!(attribute(element, "type") != Some("error"), "{client:?}: chat is never refused here: {element}");

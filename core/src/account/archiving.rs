@@ -1,12 +1,11 @@
 //! Which messages the account would have its dialogs keep, though they do not ask for it. The rules are in
 //! [`prefs`](crate::ext::archive).
 
-use crate::effect::{Note, Site, Turn};
+use crate::effect::{Site, Turn};
 use crate::ext::Usual;
 use crate::ext::archive::{Prefs, is_archived};
-use crate::jid::user::DialogId;
 use crate::ns;
-use crate::owner::{AccountId, Owner};
+use crate::owner::AccountId;
 use crate::stanza::{MessageKind, Parcel};
 use crate::xml::{Element, Nodes};
 
@@ -40,13 +39,6 @@ impl Account {
             && nodes
                 .reread(&parcel.stanza)
                 .is_some_and(|message| message.is("message", ns::CLIENT) && is_archived(message))
-    }
-
-    /// The dialog of the two keeps it, and brings it back.
-    pub(super) fn has_kept(&self, parcel: Parcel, turn: &mut Turn<'_>) {
-        let Some(AccountId { user, .. }) = parcel.from.account else { return };
-        let dialog = DialogId::private(&turn.site.pairs, self.id.app, self.id.user, user);
-        turn.out.send(Owner::Dialog(self.id.app, dialog), Note::Stanza(parcel));
     }
 
     /// Whether it is worth looking at whom a message is from or for.

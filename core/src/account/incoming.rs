@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::effect::{Note, SessionId, Site, Turn};
+use crate::effect::{SessionId, Site, Turn};
 use crate::error::{Condition, StanzaError};
 use crate::ext::{self, IqRoute, Request};
-use crate::owner::Owner;
+use crate::owner::AccountId;
 use crate::row::{Reads, Rows};
 use crate::stanza::{Backing, Entrusted, IqKind, Kind, MessageKind, Parcel, PresenceKind, Sender};
 use crate::xml::{Element, Nodes};
@@ -13,6 +13,7 @@ use crate::xml::{Element, Nodes};
 use super::acks::report;
 use super::offline::Reach;
 use super::outgoing::{address, result};
+use super::rounds::copy_back;
 use super::{Account, Session};
 
 impl Parcel {
@@ -28,8 +29,9 @@ impl Parcel {
     }
 }
 
-/// Reports a parcel as taken care of, when somebody waits for that.
-pub(super) fn settle(parcel: &Parcel, turn: &mut Turn<'_>) {
+/// Reports a parcel as taken care of by this account, when somebody waits for that.
+pub(super) fn settle(parcel: &Parcel, at: AccountId, turn: &mut Turn<'_>) {
+    copy_back(parcel, at, turn);
     if let Some(receipt) = parcel.receipt {
         report(receipt, turn);
     }
@@ -49,14 +51,11 @@ impl Account {
 
     pub(super) fn takes(&mut self, parcel: Parcel, rows: Rows, turn: &mut Turn<'_>) {
         match parcel.kind {
-            Kind::Message { kind, saved: false, .. } if self.would_keep(&parcel, kind, turn) => {
-                return self.has_kept(parcel, turn);
-            }
             Kind::Message { kind, lasting, .. } => self.takes_message(&parcel, kind, lasting, turn),
             Kind::Presence { kind, directed } => self.takes_presence(&parcel, kind, directed, turn),
             Kind::Iq(kind) => self.takes_iq(&parcel, kind, rows, turn),
         }
-        settle(&parcel, turn);
+        settle(&parcel, self.id, turn);
     }
 
     /// RFC 6121 §8.5.2 and §8.5.3, and the table of the product's server: chat and normal messages wait for a user who is away,
@@ -219,7 +218,7 @@ impl Account {
         let Some(stanza) = nodes.reread(&parcel.stanza) else { return };
         let bytes = refusal(stanza, &parcel.from, condition);
         let kind = match parcel.kind {
-            Kind::Message { .. } => Kind::Message { kind: MessageKind::Error, lasting: false, saved: false },
+            Kind::Message { .. } => Kind::Message { kind: MessageKind::Error, lasting: false },
             Kind::Presence { .. } => Kind::Presence { kind: PresenceKind::Error, directed: true },
             Kind::Iq(_) => Kind::Iq(IqKind::Error),
         };
@@ -229,8 +228,8 @@ impl Account {
     fn send_back(&self, to: &Sender, kind: Kind, stanza: Bytes, turn: &mut Turn<'_>) {
         let (Some(account), Some((_, resource))) = (to.account, to.jid.split_once('/')) else { return };
         let resource = Some(resource.into());
-        let parcel = Parcel { from: self.sender(), resource, kind, stanza, receipt: None };
-        turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+        let parcel = Parcel::new(self.sender(), resource, kind, stanza);
+        self.post(account, parcel, turn);
     }
 
     pub(super) fn by_resource(&self, resource: &str) -> Option<SessionId> {

@@ -316,15 +316,10 @@ fn lasts(stanza: &[u8]) -> bool {
     })
 }
 
-/// The stanza with a note of when it came. A stanza that has one from us already keeps it.
+/// The stanza with a note of when it came.
 fn delayed(kept: &Kept<'_>, domain: &str) -> Bytes {
     let mut nodes = Nodes::new();
     let Some(stanza) = nodes.reread(kept.stanza) else { return Bytes::copy_from_slice(kept.stanza) };
-    let known =
-        stanza.children().any(|child| child.is("delay", ns::DELAY) && child.attr("from").as_deref() == Some(domain));
-    if known {
-        return Bytes::copy_from_slice(kept.stanza);
-    }
     let mut bytes = Vec::with_capacity(kept.stanza.len() + 128);
     let add = |xml: &mut crate::xml::Writer<'_>| {
         xml.open("delay").ns(ns::DELAY).attr("from", domain).attr("stamp", &kept.at.iso_millis().to_string());

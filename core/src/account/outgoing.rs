@@ -2,17 +2,16 @@
 
 use bytes::Bytes;
 
-use crate::dialog::no_room;
-use crate::effect::{Note, SessionId, Turn};
+use crate::dialog::{no_room, rewritten};
+use crate::effect::{SessionId, Site, Turn};
 use crate::error::{Condition, StanzaError};
 use crate::ext::{self, Request};
 use crate::jid::Jid;
 use crate::ns;
-use crate::owner::Owner;
 use crate::route::{Target, target};
 use crate::row::Rows;
 use crate::stanza::{IqKind, Kind, MessageKind, Parcel, Receipt, Sender};
-use crate::xml::{Element, Writer, splice};
+use crate::xml::{Element, Nodes, Writer, splice};
 
 use super::{Account, Progress};
 
@@ -40,7 +39,7 @@ impl Account {
                 return self.refuse_message(from, kind, stanza, Condition::ServiceUnavailable, turn);
             }
             Target::Dialog(dialog, nick) => {
-                let kind = Kind::Message { kind, lasting: is_lasting(stanza), saved: false };
+                let kind = Kind::Message { kind, lasting: is_lasting(stanza) };
                 return self.visits(from, (dialog, nick), kind, stanza, receipt, turn);
             }
             Target::Room => {
@@ -58,23 +57,18 @@ impl Account {
         // RFC 6121 §5.2.1: a message without an address is for the sender's own account.
         let own = to.is_none().then(|| self.jid.clone());
         let stanza_bytes = match &own {
-            Some(own) => stamped(stanza, &sender.jid, &[("to", Some(own))]),
-            None => stamped(stanza, &sender.jid, &[]),
+            Some(own) => honest(stanza, &sender.jid, &[("to", Some(own))], turn.site),
+            None => honest(stanza, &sender.jid, &[], turn.site),
         };
-        let taker = self.first_taker(account, kind, stanza, turn);
+        let way = self.way(account, kind, stanza, turn);
         let is_copied = account != self.id && self.is_copied(from, kind, stanza);
-        let kind = Kind::Message { kind, lasting: is_lasting(stanza), saved: false };
-        let parcel = Parcel { from: sender, resource, kind, stanza: stanza_bytes, receipt };
-        let note = match taker {
-            // It will change what it saves; the copies are of what is delivered.
-            Owner::Dialog(..) if is_copied => Note::Copied(parcel),
-            Owner::Account(_) if is_copied => {
-                self.copy(&parcel.from.jid, &parcel.stanza, turn);
-                Note::Stanza(parcel)
-            }
-            Owner::Account(_) | Owner::Dialog(..) | Owner::App(_) => Note::Stanza(parcel),
-        };
-        turn.out.send(taker, note);
+        let kind = Kind::Message { kind, lasting: is_lasting(stanza) };
+        let parcel = Parcel { receipt, way, ..Parcel::new(sender, resource, kind, stanza_bytes) };
+        if is_copied {
+            self.post_copied(account, parcel, turn);
+        } else {
+            self.post(account, parcel, turn);
+        }
         receipt.is_some()
     }
 
@@ -128,8 +122,8 @@ impl Account {
                 {
                     let bytes = stamped(stanza, &sender.jid, &[]);
                     let resource = resource.map(Into::into);
-                    let parcel = Parcel { from: sender, resource, kind: Kind::Iq(kind), stanza: bytes, receipt: None };
-                    turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+                    let parcel = Parcel::new(sender, resource, Kind::Iq(kind), bytes);
+                    self.post(account, parcel, turn);
                 }
             }
             Target::RoomService => return self.answers_service(from, kind, stanza, rows, turn),
@@ -249,6 +243,31 @@ pub(super) fn stamped(stanza: Element<'_>, from: &str, set: &[(&'static str, Opt
     let mut bytes = Vec::new();
     splice::forward(stanza, &attributes, |_| {}, &mut bytes);
     bytes.into()
+}
+
+/// A message as [`stamped`], without what only this server may say of it.
+pub(super) fn honest(message: Element<'_>, from: &str, set: &[(&'static str, Option<&str>)], site: &Site) -> Bytes {
+    let bytes = stamped(message, from, set);
+    if !message.children().any(|child| is_servers(child, site)) {
+        return bytes;
+    }
+    let mut nodes = Nodes::new();
+    match nodes.reread(&bytes) {
+        Some(message) => rewritten(message, &|child| is_servers(child, site), None, &|_| {}).into(),
+        None => bytes,
+    }
+}
+
+/// Where a message is in an archive (XEP-0359 §5) and when it came (XEP-0203), said in the name of one of our addresses.
+fn is_servers(child: Element<'_>, site: &Site) -> bool {
+    let by = match child.ns() {
+        ns::STANZA_ID if child.name() == "stanza-id" => child.attr("by"),
+        ns::DELAY if child.name() == "delay" => child.attr("from"),
+        _ => return false,
+    };
+    by.is_some_and(|by| {
+        Jid::parse(&by).is_ok_and(|by| by.domain() == &*site.domain || by.domain() == &*site.muc_domain)
+    })
 }
 
 /// The `to` of a stanza; clients write an empty one for none.

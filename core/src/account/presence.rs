@@ -101,8 +101,8 @@ impl Account {
         let Some(sender) = self.full_sender(from) else { return };
         let bytes = stamped(stanza, &sender.jid, &[]);
         let kind = Kind::Presence { kind, directed: true };
-        let parcel = Parcel { from: sender, resource: resource.map(Into::into), kind, stanza: bytes, receipt: None };
-        turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+        let parcel = Parcel::new(sender, resource.map(Into::into), kind, bytes);
+        self.post(account, parcel, turn);
     }
 
     /// Presence to a room: entering and leaving it. XEP-0045 §7.2, §7.14.
@@ -192,8 +192,8 @@ impl Account {
             let mut bytes = Vec::new();
             Writer::new(&mut bytes).leaf("presence", &[("type", "probe"), ("from", &sender.jid), ("to", contact)]);
             let kind = Kind::Presence { kind: PresenceKind::Probe, directed: false };
-            let parcel = Parcel { from: sender.clone(), resource: None, kind, stanza: bytes.into(), receipt: None };
-            turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+            let parcel = Parcel::new(sender.clone(), None, kind, bytes.into());
+            self.post(account, parcel, turn);
         }
         for request in self.roster.requests() {
             turn.out.deliver(new, Bytes::copy_from_slice(request));
@@ -241,9 +241,8 @@ impl Account {
             };
             let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
             let stanza = addressed(&bytes, &to);
-            let parcel =
-                Parcel { from: sender.clone(), resource: resource.map(Into::into), kind, stanza, receipt: None };
-            turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+            let parcel = Parcel::new(sender.clone(), resource.map(Into::into), kind, stanza);
+            self.post(account, parcel, turn);
         }
     }
 
@@ -267,8 +266,8 @@ impl Account {
         let Some(account) = self.contact_account(contact, turn) else { return };
         let kind = Kind::Presence { kind, directed: false };
         let stanza = addressed(stanza, contact);
-        let parcel = Parcel { from: sender.clone(), resource: None, kind, stanza, receipt: None };
-        turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+        let parcel = Parcel::new(sender.clone(), None, kind, stanza);
+        self.post(account, parcel, turn);
     }
 
     /// A contact is told of every available resource, or of the end of each.
@@ -289,8 +288,8 @@ impl Account {
         let Some(account) = self.contact_account(contact, turn) else { return };
         let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
         let stanza = addressed(&unavailable(&session.jid), contact);
-        let parcel = Parcel { from: sender.clone(), resource: None, kind, stanza, receipt: None };
-        turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+        let parcel = Parcel::new(sender.clone(), None, kind, stanza);
+        self.post(account, parcel, turn);
     }
 
     /// Someone's server asks who is there. RFC 6121 §4.3.2.
@@ -307,8 +306,8 @@ impl Account {
             let kind = Kind::Presence { kind: PresenceKind::Available, directed: true };
             let sender = Sender { jid: session.jid.clone(), account: Some(self.id) };
             let stanza = addressed(&presence.stanza, &from.jid);
-            let parcel = Parcel { from: sender, resource: resource.clone(), kind, stanza, receipt: None };
-            turn.out.send(Owner::Account(account), Note::Stanza(parcel));
+            let parcel = Parcel::new(sender, resource.clone(), kind, stanza);
+            self.post(account, parcel, turn);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::jid::user::{AppId, UserId};
 use crate::model::account::{Card, FIRST_SECRET};
 use crate::row::{Found, encode};
 use crate::sasl::credentials::{Credentials, ITERATIONS};
-use crate::stanza::{Kind, MessageKind, Parcel};
+use crate::stanza::{Kind, MessageKind, Parcel, Way};
 use crate::time::{Instant, Now, Timestamp};
 use crate::xml::{Context, Nodes};
 
@@ -88,9 +88,11 @@ fn a_message_that_waits_is_written_before_it_counts_as_taken_care_of() {
     let parcel = Parcel {
         from: Sender { jid: "2-1@localhost/b".into(), account: Some(receipt.account) },
         resource: None,
-        kind: Kind::Message { kind: MessageKind::Chat, lasting: true, saved: false },
+        kind: Kind::Message { kind: MessageKind::Chat, lasting: true },
         stanza: Bytes::from_static(b"<message type='chat' to='1-1@localhost'><body>x</body></message>"),
         receipt: Some(receipt),
+        way: Way::Straight,
+        copied: false,
     };
     let mut out = Effects::new();
     turn(&mut out, |turn| account.note(Note::Stanza(parcel), Rows::default(), turn)).expect("no rows are read");

@@ -2,20 +2,21 @@
 
 use crate::effect::{Note, SessionId, Turn};
 use crate::ext::muc;
-use crate::jid::user::{DialogId, RoomJid, UserId};
+use crate::jid::user::{DialogId, MessageId, RoomJid, UserId};
 use crate::model::dialog::{self, Marks, Which};
 use crate::owner::{AccountId, Owner};
 use crate::row::Rows;
-use crate::stanza::{IqKind, Kind, MessageKind, Parcel, PresenceKind, Receipt};
+use crate::stanza::{IqKind, Kind, MessageKind, Parcel, PresenceKind, Receipt, Way};
 use crate::xml::{Element, Writer};
 
-use super::outgoing::{result, stamped};
+use super::outgoing::{honest, result, stamped};
+use super::used_ids::Addressee;
 use super::{Account, Progress};
 
 impl Account {
     /// Passes a stanza on to a room. It is stamped with the place of the sender in the room, as the others are to see it.
     pub(super) fn visits(
-        &self,
+        &mut self,
         from: SessionId,
         room: (DialogId, Option<&str>),
         kind: Kind,
@@ -26,9 +27,15 @@ impl Account {
         let Some(sender) = self.full_sender(from) else { return false };
         let (dialog, nick) = room;
         let place = self.place_in(dialog, turn);
-        let stanza = stamped(stanza, &place, &[("to", None)]);
-        let parcel = Parcel { from: sender, resource: nick.map(Into::into), kind, stanza, receipt };
-        turn.out.send(Owner::Dialog(self.id.app, dialog), Note::Visit { session: from, parcel });
+        let set = [("to", None)];
+        let bytes = match kind {
+            Kind::Message { .. } => honest(stanza, &place, &set, turn.site),
+            Kind::Presence { .. } | Kind::Iq(_) => stamped(stanza, &place, &set),
+        };
+        let parcel = Parcel { receipt, ..Parcel::new(sender, nick.map(Into::into), kind, bytes) };
+        let id_used = matches!(kind, Kind::Message { kind: MessageKind::Groupchat, .. })
+            && self.clashes(stanza, Addressee::Room(dialog));
+        turn.out.send(Owner::Dialog(self.id.app, dialog), Note::Visit { session: from, id_used, parcel });
         receipt.is_some()
     }
 
@@ -51,33 +58,32 @@ impl Account {
         Writer::new(&mut bytes).leaf("presence", &[("from", &place), ("type", "unavailable")]);
         let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
         let from = crate::stanza::Sender { jid: jid.clone(), account: Some(self.id) };
-        let parcel = Parcel { from, resource: None, kind, stanza: bytes.into(), receipt: None };
-        turn.out.send(Owner::Dialog(self.id.app, dialog), Note::Visit { session, parcel });
+        let parcel = Parcel::new(from, None, kind, bytes.into());
+        turn.out.send(Owner::Dialog(self.id.app, dialog), Note::Visit { session, id_used: false, parcel });
     }
 
-    /// Who takes a message to another user first: the dialog of the two, when it is to be saved. Server notes §3.4: chat messages
-    /// alone, and none to oneself, but for what the user prefers to have kept. A marker is noted by the dialog of the message it is about, and goes its way.
-    pub(super) fn first_taker(
-        &self,
-        to: AccountId,
-        kind: MessageKind,
-        message: Element<'_>,
-        turn: &mut Turn<'_>,
-    ) -> Owner {
+    /// The way of a message to another user. Server notes §3.4: chat messages alone are saved, and none to oneself, but for what
+    /// the user prefers to have kept. A marker is noted by the dialog of the message it is about, and goes its way.
+    pub(super) fn way(&mut self, to: AccountId, kind: MessageKind, message: Element<'_>, turn: &mut Turn<'_>) -> Way {
         if to == self.id {
-            return Owner::Account(to);
+            return Way::Straight;
         }
         let is_chat = kind == MessageKind::Chat;
         if let Some(marker) = dialog::marker(message).filter(|_| is_chat) {
             self.notes_marker(to.user, marker, message, turn);
-            return Owner::Account(to);
+            return Way::Straight;
         }
         let asks = is_chat && dialog::saved_params(message).is_some();
-        if asks || self.prefers_kept(to, kind, message, turn.site) {
-            Owner::Dialog(self.id.app, DialogId::private(&turn.site.pairs, self.id.app, self.id.user, to.user))
-        } else {
-            Owner::Account(to)
+        if !asks && !self.prefers_kept(to, kind, message, turn.site) {
+            return Way::Straight;
         }
+        if self.clashes(message, Addressee::User(to.user)) { Way::ToKeepAnew } else { Way::ToKeep }
+    }
+
+    /// Whether the message has an id that is used already.
+    fn clashes(&mut self, message: Element<'_>, addressee: Addressee) -> bool {
+        let id = message.attr("id").and_then(|id| MessageId::parse(id.as_bytes()));
+        id.is_some_and(|id| self.used_ids.clashes(id, addressee))
     }
 
     /// Server notes §3.5, wire notes §15.5. Clients write no dialog, or none that is one, when the message had none.

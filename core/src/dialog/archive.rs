@@ -19,7 +19,7 @@ use crate::xml::{Element, Nodes, splice};
 
 use super::rewrite::rewritten;
 use super::room::no_room;
-use super::wire::{bare, is_forged_id, room_jid, seat_of, stanza_id, stanza_of, to_one};
+use super::wire::{bare, room_jid, seat_of, senders_own, stanza_of, to_one};
 use super::{Dialog, Flow};
 
 /// A message of the history as it stands in `<forwarded/>`. `room` is the dialog of a message from a room.
@@ -35,11 +35,9 @@ pub(crate) fn archived(
     // It was well-formed when it was saved. A result without the message would still be one: §3.3.
     let Some(message) = nodes.reread(&stanza) else { return Vec::new() };
     let changed = match row.recipient {
-        // The id it has in the other's archive was told to the other. XEP-0313 §3.2: in one's own it has the same.
         Some(recipient) if row.sender == viewer.user => {
             let (own, others) = (bare(viewer, site), bare(AccountId { app: viewer.app, user: recipient }, site));
-            let forged = |child: Element<'_>| is_forged_id(child, &[&own, &others]);
-            Some(rewritten(message, &forged, None, &|xml| stanza_id(&own, &row.id.to_string(), xml)))
+            Some(senders_own(message, &own, &others).into_owned())
         }
         Some(_) => None,
         // §7.2: whatever `x` there was is not the room's. Everybody in the room may know who is who.

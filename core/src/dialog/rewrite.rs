@@ -4,7 +4,7 @@ use crate::ns;
 use crate::xml::{Element, Writer};
 
 /// What to change inside one child of a message.
-pub(super) struct Inside<'a> {
+pub(crate) struct Inside<'a> {
     /// The child.
     pub child: Element<'a>,
     /// Which of its children go.
@@ -18,7 +18,7 @@ pub(super) struct Inside<'a> {
 /// The message must stand for itself in a stream whose default namespace is `jabber:client`, as
 /// [`splice::forward`](crate::xml::splice::forward) writes it. What is appended inside a child is in `jabber:client` too,
 /// whatever prefix the child has.
-pub(super) fn rewritten(
+pub(crate) fn rewritten(
     message: Element<'_>,
     drop: &dyn Fn(Element<'_>) -> bool,
     inside: Option<Inside<'_>>,

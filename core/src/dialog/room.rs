@@ -132,6 +132,7 @@ impl Dialog {
         session: SessionId,
         parcel: Parcel,
         kind: MessageKind,
+        id_used: bool,
         turn: &mut Turn<'_>,
     ) -> Flow {
         let Some(user) = parcel.from.account.map(|account| account.user) else { return Ok(Progress::Done) };
@@ -143,7 +144,9 @@ impl Dialog {
             (Some(_), _, _) if !self.room.has(user, session) => {
                 Some(StanzaError::new(Condition::NotAcceptable, "Join the room first."))
             }
-            (Some(_), MessageKind::Groupchat, false) => return self.takes_groupchat(session, parcel, user, turn),
+            (Some(_), MessageKind::Groupchat, false) => {
+                return self.takes_groupchat(session, parcel, user, id_used, turn);
+            }
             (Some(_), _, true) => return self.passes_on(session, &parcel, user, turn),
             // XEP-0045 §7.8.2 and §7.13: invitations and requests for a voice; who is in a dialog is decided over REST.
             (Some(_), MessageKind::Chat | MessageKind::Normal | MessageKind::Headline, false) => {
@@ -161,7 +164,14 @@ impl Dialog {
         Ok(Progress::Done)
     }
 
-    fn takes_groupchat(&mut self, session: SessionId, parcel: Parcel, user: UserId, turn: &mut Turn<'_>) -> Flow {
+    fn takes_groupchat(
+        &mut self,
+        session: SessionId,
+        parcel: Parcel,
+        user: UserId,
+        id_used: bool,
+        turn: &mut Turn<'_>,
+    ) -> Flow {
         let mut nodes = Nodes::new();
         let Some(message) = nodes.reread(&parcel.stanza) else { return self.done(&parcel, turn) };
         if let Some(subject) = subject_of(message) {
@@ -175,11 +185,10 @@ impl Dialog {
         } else if marker(message).is_none()
             && (saved_params(message).is_some() || (turn.site.archiving.rooms && is_archived(message)))
         {
-            return self.saves_in_room(session, parcel, user, turn);
+            return self.saves_in_room(session, parcel, user, id_used, turn);
         }
-        let room = room_jid(self.app, self.id, turn.site);
-        let stanza = if message.children().any(|child| is_rooms(child, &room)) {
-            rewritten(message, &|child| is_rooms(child, &room), None, &|_| {}).into()
+        let stanza = if message.children().any(is_rooms) {
+            rewritten(message, &is_rooms, None, &|_| {}).into()
         } else {
             parcel.stanza.clone()
         };
@@ -207,8 +216,7 @@ impl Dialog {
         };
         let mut nodes = Nodes::new();
         if let Some(message) = nodes.reread(&parcel.stanza) {
-            let drop = |child: Element<'_>| is_rooms(child, &room) || child.is("x", ns::MUC_USER);
-            let stanza = rewritten(message, &drop, None, &|xml| {
+            let stanza = rewritten(message, &is_rooms, None, &|xml| {
                 xml.empty("x", ns::MUC_USER);
             });
             turn.out.push(Effect::Fanout(stanza.into(), seats));

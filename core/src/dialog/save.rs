@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::account::Progress;
 use crate::effect::{Effect, Note, SessionId, Site, Turn};
-use crate::jid::Jid;
 use crate::jid::user::{DialogId, MessageId, UserId};
 use crate::limits::{ATTACHMENTS_MAX, CUSTOM_FIELDS_MAX, LAST_MESSAGE_BYTES_MAX};
 use crate::model::dialog::{
@@ -20,13 +21,13 @@ use crate::model::inbox;
 use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::row::{Batch, Reads, Rows, Unreadable};
-use crate::stanza::{Kind, MessageKind, Parcel, Sender};
+use crate::stanza::{Kind, MessageKind, Parcel, Sender, Way};
 use crate::xml::{Element, Nodes, Writer};
 
 use super::record::{New, all_exist};
 use super::rewrite::{Inside, param, rewritten};
-use super::wire::{bare, is_forged_id, notification, room_jid, seat_of, stanza_id, stanza_of, to_one};
-use super::{Dialog, Flow, refilled, report};
+use super::wire::{bare, notification, room_jid, seat_of, stanza_id, stanza_of, to_one};
+use super::{Dialog, Flow, report};
 
 /// What was read for a message that is to be saved.
 struct Ready {
@@ -117,49 +118,37 @@ impl Dialog {
         }
     }
 
-    /// A message from one user to another that is to be saved. The sender's other clients may want copies.
-    pub(super) fn saves_private(&mut self, parcel: Parcel, copied: bool, turn: &mut Turn<'_>) -> Flow {
-        let mut nodes = Nodes::new();
-        let Some((by, other, id)) =
-            nodes.reread(&parcel.stanza).and_then(|message| self.parties(&parcel, message, turn.site))
-        else {
+    /// A message from one user to another that is to be saved; with `anew`, under another id than its own.
+    pub(super) fn saves_private(&mut self, to: AccountId, parcel: Parcel, anew: bool, turn: &mut Turn<'_>) -> Flow {
+        let Some((by, other)) = self.parties(to, &parcel, turn.site) else {
             debug_assert!(false, "not for this private dialog");
-            report(parcel.receipt, turn);
-            return Ok(Progress::Done);
+            return self.drops(to, &parcel, turn);
         };
+        let id = if anew { None } else { id_of(&parcel.stanza) };
         let begins = self.record.is_none().then_some(other);
         let reads = self.ready_reads(by, id, begins);
         self.read(reads, turn, move |dialog, mut rows, turn| {
             let Some(ready) = dialog.ready(id, begins, &mut rows)? else {
                 // Nobody learns from this whether there is such a user.
-                report(parcel.receipt, turn);
-                return Ok(Progress::Done);
+                return dialog.drops(to, &parcel, turn);
             };
             match ready.known {
-                Some(place) if place.sender == by => dialog.repeats_private(parcel, copied, other, place, turn),
+                Some(place) if place.sender == by => dialog.repeats_private(to, parcel, place, turn),
                 known => {
                     let id = id.filter(|_| known.is_none());
-                    if let Some(stanza) = dialog.saves_new_private(&parcel, by, other, id, ready, turn) {
-                        dialog.brings(&parcel, copied, other, stanza, turn);
+                    match dialog.saves_new_private(&parcel, by, other, id, ready, turn) {
+                        Some(stanza) => dialog.gives_back(to, Parcel { stanza, ..parcel }, turn),
+                        None => dialog.drops(to, &parcel, turn),
                     }
-                    Ok(Progress::Done)
                 }
             }
         })
     }
 
-    /// Sender, recipient and the id the message is to have.
-    fn parties(
-        &self,
-        parcel: &Parcel,
-        message: Element<'_>,
-        site: &Site,
-    ) -> Option<(UserId, UserId, Option<MessageId>)> {
-        let by = parcel.from.account?.user;
-        let to = message.attr("to")?;
-        let other = AccountId::parse_local(Jid::parse(&to).ok()?.local()?)?.user;
-        let id = message.attr("id").and_then(|id| MessageId::parse(id.as_bytes()));
-        (by != other && DialogId::private(&site.pairs, self.app, by, other) == self.id).then_some((by, other, id))
+    /// Sender and recipient, if this is their dialog.
+    fn parties(&self, to: AccountId, parcel: &Parcel, site: &Site) -> Option<(UserId, UserId)> {
+        let (by, other) = (parcel.from.account?.user, to.user);
+        (by != other && DialogId::private(&site.pairs, self.app, by, other) == self.id).then_some((by, other))
     }
 
     fn saves_new_private(
@@ -170,51 +159,44 @@ impl Dialog {
         id: Option<MessageId>,
         ready: Ready,
         turn: &mut Turn<'_>,
-    ) -> Option<bytes::Bytes> {
+    ) -> Option<Bytes> {
         let to = bare(self.account(other), turn.site);
-        let from = bare(self.account(by), turn.site);
-        let forged = |child: Element<'_>| is_forged_id(child, &[&to, &from]);
-        let saved = self.rewrite(&parcel.stanza, id, &to, &forged, turn);
-        let (row, text) = saved?;
+        let (row, text) = self.rewrite(&parcel.stanza, id, &to, &|_| false, turn)?;
         let row = MessageRow { sender: by, recipient: Some(other), ..row };
         let Body::Stanza(bytes) = &row.body else { return None };
-        let stanza = bytes::Bytes::from(bytes.clone());
+        let stanza = Bytes::from(bytes.clone());
         self.append(&row, text.as_deref(), ready, turn);
         Some(stanza)
     }
 
-    /// The message goes to the recipient, and back to the sender when other clients there want copies of it. XEP-0280.
-    fn brings(&self, parcel: &Parcel, copied: bool, other: UserId, stanza: bytes::Bytes, turn: &mut Turn<'_>) {
-        let mut parcel = refilled(parcel, stanza);
-        if let Kind::Message { saved, .. } = &mut parcel.kind {
-            *saved = true;
+    /// The recipient gets a stanza behind all that it has sent here before.
+    pub(super) fn gives_back(&self, to: AccountId, parcel: Parcel, turn: &mut Turn<'_>) -> Flow {
+        turn.out.send(Owner::Account(to), Note::Stanza(Parcel { way: Way::Round, ..parcel }));
+        Ok(Progress::Done)
+    }
+
+    /// Nothing comes of it.
+    fn drops(&self, to: AccountId, parcel: &Parcel, turn: &mut Turn<'_>) -> Flow {
+        if let Some(from) = parcel.from.account {
+            turn.out.send(Owner::Account(to), Note::Dropped(from.user));
+            if parcel.copied {
+                turn.out.send(Owner::Account(from), Note::Copied { with: to.user, parcel: None });
+            }
         }
-        if let Some(sender) = parcel.from.account.filter(|_| copied) {
-            let copy = Parcel { receipt: None, ..parcel.clone() };
-            turn.out.send(Owner::Account(sender), Note::Copied(copy));
-        }
-        turn.out.send(Owner::Account(self.account(other)), Note::Stanza(parcel));
+        report(parcel.receipt, turn);
+        Ok(Progress::Done)
     }
 
     /// The message is there already. If this very state saved it, it went out then.
-    fn repeats_private(
-        &mut self,
-        parcel: Parcel,
-        copied: bool,
-        other: UserId,
-        place: Place,
-        turn: &mut Turn<'_>,
-    ) -> Flow {
+    fn repeats_private(&mut self, to: AccountId, parcel: Parcel, place: Place, turn: &mut Turn<'_>) -> Flow {
         if place.order > self.loaded_to {
-            report(parcel.receipt, turn);
-            return Ok(Progress::Done);
+            return self.drops(to, &parcel, turn);
         }
-        self.read_message(place.order, turn, move |dialog, row, turn| {
-            match row.map(|row| row.body) {
-                Some(Body::Stanza(bytes)) => dialog.brings(&parcel, copied, other, bytes.into(), turn),
-                Some(Body::Plain { .. }) | None => report(parcel.receipt, turn),
+        self.read_message(place.order, turn, move |dialog, row, turn| match row {
+            Some(MessageRow { body: Body::Stanza(bytes), .. }) => {
+                dialog.gives_back(to, Parcel { stanza: bytes.into(), ..parcel }, turn)
             }
-            Ok(Progress::Done)
+            Some(_) | None => dialog.drops(to, &parcel, turn),
         })
     }
 
@@ -279,13 +261,10 @@ impl Dialog {
         session: SessionId,
         parcel: Parcel,
         by: UserId,
+        anew: bool,
         turn: &mut Turn<'_>,
     ) -> Flow {
-        let mut nodes = Nodes::new();
-        let id = nodes
-            .reread(&parcel.stanza)
-            .and_then(|message| message.attr("id"))
-            .and_then(|id| MessageId::parse(id.as_bytes()));
+        let id = if anew { None } else { id_of(&parcel.stanza) };
         let reads = self.ready_reads(by, id, None);
         self.read(reads, turn, move |dialog, mut rows, turn| {
             let Some(ready) = dialog.ready(id, None, &mut rows)? else { return Ok(Progress::Done) };
@@ -294,8 +273,7 @@ impl Dialog {
                 known => {
                     let id = id.filter(|_| known.is_none());
                     let room = room_jid(dialog.app, dialog.id, turn.site);
-                    let forged = |child: Element<'_>| is_rooms(child, &room);
-                    if let Some((row, text)) = dialog.rewrite(&parcel.stanza, id, &room, &forged, turn) {
+                    if let Some((row, text)) = dialog.rewrite(&parcel.stanza, id, &room, &is_rooms, turn) {
                         let row = MessageRow { sender: by, ..row };
                         let stanza = stanza_of(dialog.app, dialog.id, &row, turn.site).into_owned();
                         dialog.append(&row, text.as_deref(), ready, turn);
@@ -409,13 +387,13 @@ impl Dialog {
     /// Brings one user a message in another's name.
     fn send_as(&self, by: UserId, to: UserId, kind: MessageKind, stanza: Vec<u8>, turn: &mut Turn<'_>) {
         let from = Sender { jid: bare(self.account(by), turn.site).into(), account: Some(self.account(by)) };
-        let kind = Kind::Message { kind, lasting: true, saved: true };
-        let parcel = Parcel { from, resource: None, kind, stanza: stanza.into(), receipt: None };
+        let kind = Kind::Message { kind, lasting: true };
+        let parcel = Parcel { way: Way::Dialog, ..Parcel::new(from, None, kind, stanza.into()) };
         turn.out.send(Owner::Account(self.account(to)), Note::Stanza(parcel));
     }
 
     /// Brings everybody in the room the same bytes.
-    pub(super) fn say(&mut self, stanza: bytes::Bytes, turn: &mut Turn<'_>) {
+    pub(super) fn say(&mut self, stanza: Bytes, turn: &mut Turn<'_>) {
         let seats = self.room.everyone();
         if !seats.is_empty() {
             turn.out.push(Effect::Fanout(stanza, Arc::clone(&seats)));
@@ -423,7 +401,19 @@ impl Dialog {
     }
 }
 
-/// What only the room may put into a message. Server notes §4.3, XEP-0359 §6, XEP-0421 §6.
-pub(super) fn is_rooms(child: Element<'_>, room: &str) -> bool {
-    child.is("delay", ns::DELAY) || child.is("occupant-id", ns::OCCUPANT_ID) || is_forged_id(child, &[room])
+/// The id that a client chose for a message, if it is of the form that is kept.
+fn id_of(stanza: &[u8]) -> Option<MessageId> {
+    let mut nodes = Nodes::new();
+    let message = nodes.reread(stanza)?;
+    message.attr("id").and_then(|id| MessageId::parse(id.as_bytes()))
+}
+
+/// What only the room may put into a message, beside what only the server may. Server notes §4.3, XEP-0045, XEP-0421 §6.
+pub(super) fn is_rooms(child: Element<'_>) -> bool {
+    match child.ns() {
+        ns::DELAY => child.name() == "delay",
+        ns::DELAY_LEGACY | ns::MUC_USER => child.name() == "x",
+        ns::OCCUPANT_ID => child.name() == "occupant-id",
+        _ => false,
+    }
 }

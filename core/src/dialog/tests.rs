@@ -50,6 +50,8 @@ struct House {
     passed_on: Vec<(DialogId, Command)>,
     answers: Vec<Answered>,
     handled: Vec<u32>,
+    /// Sender and recipient of what nothing came of.
+    dropped: Vec<(u64, u64)>,
     gets: usize,
     scans: usize,
     /// Rows of the dialog that were written, and rows of lists.
@@ -71,6 +73,7 @@ impl House {
             passed_on: Vec::new(),
             answers: Vec::new(),
             handled: Vec::new(),
+            dropped: Vec::new(),
             gets: 0,
             scans: 0,
             written: 0,
@@ -211,6 +214,7 @@ impl House {
                 }
             }
             Effect::Send(Owner::Account(id), Note::Stanza(parcel)) => self.sent.push((id.user.0, parcel)),
+            Effect::Send(Owner::Account(id), Note::Dropped(from)) => self.dropped.push((from.0, id.user.0)),
             Effect::Send(Owner::Account(_), Note::Handled { seq, .. }) => self.handled.push(seq),
             Effect::Send(
                 Owner::Account(id),
@@ -248,14 +252,8 @@ impl House {
     fn visit(&mut self, user: u64, session: u64, nick: Option<&str>, kind: Kind, stanza: &str) {
         let stamped =
             stanza.replacen(' ', &format!(" from=\"{}@muc.localhost/{user}\" ", dialog::room(APP, self.id)), 1);
-        let parcel = Parcel {
-            from: self.from(user),
-            resource: nick.map(Into::into),
-            kind,
-            stanza: stamped.into_bytes().into(),
-            receipt: None,
-        };
-        self.note(Note::Visit { session: SessionId(session), parcel });
+        let parcel = Parcel::new(self.from(user), nick.map(Into::into), kind, stamped.into_bytes().into());
+        self.note(Note::Visit { session: SessionId(session), id_used: false, parcel });
     }
 
     fn join(&mut self, user: u64, session: u64) {
@@ -281,10 +279,10 @@ impl House {
         let stanza = format!(
             "<message from=\"{from}-7@localhost/d{from}\" to='{to}-7@localhost' type='chat' {attributes}>{children}</message>"
         );
-        let kind = Kind::Message { kind: MessageKind::Chat, lasting: true, saved: false };
-        let parcel =
-            Parcel { from: self.from(from), resource: None, kind, stanza: stanza.into_bytes().into(), receipt: None };
-        self.note(Note::Stanza(parcel));
+        let kind = Kind::Message { kind: MessageKind::Chat, lasting: true };
+        let parcel = Parcel::new(self.from(from), None, kind, stanza.into_bytes().into());
+        let to = AccountId { app: APP, user: UserId(to) };
+        self.note(Note::Round { to, parcel: Parcel { way: Way::ToKeep, ..parcel } });
     }
 
     fn save(&mut self, by: u64, text: &str) -> MessageId {
@@ -321,7 +319,7 @@ impl House {
 
 const PRESENCE: Kind = Kind::Presence { kind: PresenceKind::Available, directed: true };
 const GONE: Kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
-const GROUPCHAT: Kind = Kind::Message { kind: MessageKind::Groupchat, lasting: true, saved: false };
+const GROUPCHAT: Kind = Kind::Message { kind: MessageKind::Groupchat, lasting: true };
 const SAVED: &str = "<extraParams xmlns='jabber:client'><save_to_history>1</save_to_history></extraParams>";
 
 fn ids(numbers: &[u64]) -> Vec<UserId> {
@@ -333,7 +331,7 @@ fn a_saved_message_goes_out_with_what_the_server_says_of_it() {
     let mut house = House::private();
     let id = "54789d5e6df5e6f921b7acda";
     let children = format!(
-        "<body>Hi</body><markable xmlns='urn:xmpp:chat-markers:0'/><stanza-id xmlns='urn:xmpp:sid:0' by='2-7@localhost' id='forged'/>\
+        "<body>Hi</body><markable xmlns='urn:xmpp:chat-markers:0'/>\
          <extraParams xmlns='jabber:client'><save_to_history>0</save_to_history><dialog_id>null</dialog_id><age>25</age>\
          <date_sent>{}</date_sent><message_id>x</message_id><sender_id>99</sender_id><attachment type='photo' id='1'/></extraParams>",
         START - 3
@@ -384,6 +382,7 @@ fn nobody_writes_to_users_who_do_not_exist() {
     let mut house = House::new(DialogId::private(&Site::of("localhost").pairs, APP, UserId(1), UserId(9)), 3);
     house.private_message(1, 9, "id='a'", SAVED);
     assert!(house.sent.is_empty() && house.messages().is_empty() && !house.dialog.as_ref().unwrap().exists());
+    assert_eq!(house.dropped, [(1, 9)]);
 }
 
 #[test]
@@ -654,7 +653,7 @@ fn what_is_said_in_the_room_reaches_all_and_is_kept_if_asked() {
     assert!(house.heard(11)[0].contains("<bad-request"));
     assert!(house.said.is_empty());
     // A word in private.
-    let chat = Kind::Message { kind: MessageKind::Chat, lasting: true, saved: false };
+    let chat = Kind::Message { kind: MessageKind::Chat, lasting: true };
     house.visit(1, 11, Some("2"), chat, "<message id='p' type='chat'><body>psst</body></message>");
     assert!(house.heard(22)[0].contains("<x xmlns=\"http://jabber.org/protocol/muc#user\"/>"));
     assert_eq!(house.heard(23).len(), 1);

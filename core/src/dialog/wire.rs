@@ -12,6 +12,8 @@ use crate::owner::AccountId;
 use crate::stanza::Parcel;
 use crate::xml::{Element, Nodes, Writer};
 
+use super::rewrite::rewritten;
+
 /// A message of a history as it was, or would have been, delivered; in a room it has no `to`. For archives and replays.
 pub fn stanza_of<'a>(app: AppId, id: DialogId, row: &'a MessageRow, site: &Site) -> Cow<'a, [u8]> {
     match &row.body {
@@ -96,9 +98,15 @@ pub(super) fn stanza_id(by: &str, id: &str, xml: &mut Writer<'_>) {
     xml.open("stanza-id").ns(ns::STANZA_ID).attr("by", by).attr("id", id).close();
 }
 
-/// Whether a client has put its own word in the place of the server's. XEP-0359 §6.
-pub(super) fn is_forged_id(child: Element<'_>, by: &[&str]) -> bool {
-    child.is("stanza-id", ns::STANZA_ID) && child.attr("by").is_some_and(|said| by.iter().any(|by| *by == said))
+/// A message that is kept, with its place in the sender's own archive instead of that in the other's, which was told to the other.
+/// In both it has the same id. XEP-0313 §3.2
+pub(crate) fn senders_own<'a>(message: Element<'a>, own: &str, others: &str) -> Cow<'a, [u8]> {
+    let is_theirs =
+        |child: Element<'_>| child.is("stanza-id", ns::STANZA_ID) && child.attr("by").as_deref() == Some(others);
+    match message.children().find(|&child| is_theirs(child)).and_then(|child| child.attr("id")) {
+        Some(id) => Cow::Owned(rewritten(message, &is_theirs, None, &|xml| stanza_id(own, &id, xml))),
+        None => Cow::Borrowed(message.raw().as_bytes()),
+    }
 }
 
 /// The bare JID of an account.

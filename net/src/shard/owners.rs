@@ -123,19 +123,18 @@ impl Slot {
 #[derive(Default)]
 pub(super) struct Unwritten {
     rows: HashMap<(&'static str, Key), (Ticket, Option<Bytes>), RandomState>,
-    tickets: usize,
+    tickets: Vec<Ticket>,
     /// Range deletions under way: reads wait for those.
-    ranges: usize,
-    range_tickets: Vec<Ticket>,
+    ranges: Vec<Ticket>,
 }
 
 impl Unwritten {
     pub fn is_empty(&self) -> bool {
-        self.tickets == 0
+        self.tickets.is_empty()
     }
 
     pub fn add(&mut self, ticket: Ticket, changes: &[Change]) {
-        self.tickets += 1;
+        self.tickets.push(ticket);
         for change in changes {
             match change {
                 Change::Put(table, key, value) => {
@@ -145,20 +144,21 @@ impl Unwritten {
                     self.rows.insert((table.name(), key.clone()), (ticket, None));
                 }
                 Change::DeleteRange(..) => {
-                    self.ranges += 1;
-                    self.range_tickets.push(ticket);
+                    self.ranges.push(ticket);
                 }
             }
         }
     }
 
+    /// A batch is on disk. It need not be one of those here: rows are written for an owner that is not in memory, which may be there by
+    /// the time they are.
     pub fn written(&mut self, ticket: Ticket) {
-        self.tickets -= 1;
-        self.range_tickets.retain(|&range| range != ticket);
-        self.ranges = self.range_tickets.len();
-        if self.tickets == 0 {
+        let Some(at) = self.tickets.iter().position(|known| *known == ticket) else { return };
+        self.tickets.remove(at);
+        self.ranges.retain(|&range| range != ticket);
+        if self.tickets.is_empty() {
             // Gives the memory back too: an idle owner holds none for this.
-            self.rows = HashMap::default();
+            *self = Unwritten::default();
         } else {
             self.rows.retain(|_, (last, _)| *last != ticket);
         }
@@ -166,7 +166,7 @@ impl Unwritten {
 
     /// Whether these reads can be corrected: single rows can, ranges have to wait for what is being written.
     pub fn can_correct(&self, reads: &Reads) -> bool {
-        self.is_empty() || (self.ranges == 0 && reads.0.iter().all(|read| matches!(read, Read::Get(..))))
+        self.is_empty() || (self.ranges.is_empty() && reads.0.iter().all(|read| matches!(read, Read::Get(..))))
     }
 
     pub fn overlay(&self, reads: &Reads) -> Overlay {

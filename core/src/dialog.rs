@@ -224,7 +224,7 @@ impl Dialog {
                 self.create(record::New { by, kind, name, photo, occupants, data }, turn)
             }
             Command::Update { by, change } => self.update(by, change, turn),
-            Command::Delete { by, force } => self.delete(by, force, turn),
+            Command::Delete { by, force } => self.delete(by, force, None, turn),
             Command::Save(draft) => self.saves_draft(draft, turn),
             Command::Mark { by, which: Which::Ids(ids), marks, astray: true } => {
                 self.mark_wherever(by, ids, marks, turn)

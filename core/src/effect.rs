@@ -244,8 +244,6 @@ pub struct Site {
     pub muc_domain: Arc<str>,
     /// What may come in.
     pub limits: Limits,
-    /// `rookery` and its version, for XEP-0092 and logs.
-    pub software: &'static str,
     /// The version alone.
     pub version: &'static str,
     /// Services beside this one that users are told of. XEP-0215
@@ -274,7 +272,6 @@ impl Site {
             domain: domain.into(),
             muc_domain: format!("muc.{domain}").into(),
             limits: Limits::default(),
-            software: "rookery",
             version: env!("CARGO_PKG_VERSION"),
             services: Arc::new([]),
             contacts: Arc::default(),

@@ -37,6 +37,10 @@ impl MessageKind {
     }
 }
 
+/// The id of a presence whose sender gave it none. The product's SDKs look into a presence's id without asking whether there is one.
+/// Wire notes §13.8.
+pub const PRESENCE_ID: &str = "presence";
+
 /// The `type` of a presence. RFC 6121 §4.7.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PresenceKind {

@@ -30,7 +30,7 @@ use std::mem;
 use std::time::Duration;
 
 use crate::error::{Condition, Misbehaviour, StanzaError, StreamCondition, StreamError};
-use crate::jid::FullJid;
+use crate::jid::{FullJid, Jid};
 use crate::limits::Limits;
 use crate::ns;
 use crate::owner::AccountId;
@@ -356,7 +356,9 @@ impl Stream {
             Ok(context) => context,
             Err(cause) => return Heard::Fault(cause.into()),
         };
-        self.open(host);
+        // RFC 6120 §4.7.2
+        let from = header.attr("from").filter(|from| Jid::parse(from).is_ok());
+        self.open(from.as_deref(), host);
         let mut call = Call { host, patience: &mut self.patience, transport: self.transport };
         self.state = match mem::replace(&mut self.state, State::Closed) {
             State::Header(ExpectHeader { security }) => {
@@ -379,10 +381,10 @@ impl Stream {
         Heard::Go
     }
 
-    fn open(&mut self, host: &mut Host<'_>) {
+    fn open(&mut self, to: Option<&str>, host: &mut Host<'_>) {
         let mut id = [0; STREAM_ID_BYTES];
         host.random.fill(&mut id);
-        host.out.open(self.transport, &hex(&id), host.terms.domain.as_str());
+        host.out.open(self.transport, &hex(&id), host.terms.domain.as_str(), to);
     }
 
     /// One whole element.
@@ -456,7 +458,7 @@ impl Stream {
         if !self.ended && !matches!(self.state, State::Handshake) {
             // RFC 6120 §4.9.1.2: an error in the header comes after a header.
             if self.state.expects_header() {
-                self.open(host);
+                self.open(None, host);
             }
             host.out.element(self.transport, |out| error.write(out));
             host.out.close(self.transport);

@@ -20,10 +20,10 @@ pub fn is_close(element: Element<'_>) -> bool {
 }
 
 /// Appends the server's `<open/>`.
-pub fn write_open(id: &str, from: &str, out: &mut Vec<u8>) {
+pub fn write_open(id: &str, from: &str, to: Option<&str>, out: &mut Vec<u8>) {
     let mut xml = Writer::new(out);
     xml.open("open").ns(ns::FRAMING);
-    xml.attr("id", id).attr("from", from).attr("version", "1.0").attr("xml:lang", "en");
+    xml.attr("id", id).attr("from", from).attr_opt("to", to).attr("version", "1.0").attr("xml:lang", "en");
 }
 
 /// Appends `<close/>`.
@@ -40,7 +40,7 @@ mod tests {
     fn knows_what_it_writes() {
         let mut nodes = Nodes::new();
         let mut out = Vec::new();
-        write_open("1", "localhost", &mut out);
+        write_open("1", "localhost", None, &mut out);
         let open = nodes.parse(&out, &Context::ALONE, &Limits::NEGOTIATION).unwrap();
         assert!(is_open(open) && !is_close(open));
         assert_eq!(open.attr("from").as_deref(), Some("localhost"));

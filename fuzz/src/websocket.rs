@@ -40,7 +40,7 @@ fn writes_what_it_knows(text: &str) {
     let limits = xml::Limits { attribute_bytes_max: 1 << 20, element_bytes_max: 1 << 21, ..xml::Limits::STANZA };
     let mut nodes = Nodes::new();
     let mut out = Vec::new();
-    websocket::write_open(text, text, &mut out);
+    websocket::write_open(text, text, Some(text), &mut out);
     let open = nodes.parse(&out, &Context::ALONE, &limits).expect("what is written is XML");
     assert!(websocket::is_open(open) && !websocket::is_close(open));
     assert_eq!(open.attr("id"), open.attr("from"));

@@ -378,12 +378,10 @@ impl Facts {
         let normal = domain.to_bare().to_string();
         let endpoint = config.api.endpoint.clone().unwrap_or_else(|| endpoint(&normal, addresses));
         let turn = config.api.turn_server.clone().unwrap_or_else(|| normal.clone());
-        let software = concat!("rookery ", env!("CARGO_PKG_VERSION"));
         let site = Site {
             domain: normal.as_str().into(),
             muc_domain: config.muc_domain().into(),
             limits: config.limits.limits(),
-            software,
             version: env!("CARGO_PKG_VERSION"),
             services: config.services.iter().map(ServiceSettings::service).collect(),
             contacts: Arc::new(config.contacts.contacts()),

@@ -28,7 +28,7 @@
 //! | `Romeo is removed.` / `Romeo changes the password.` | over REST |
 //! | `Romeo and Juliet have a group.` / `Romeo takes Juliet out.` / `Romeo deletes the group.` | `${group}` is its room, `${#juliet}` a nick |
 //! | `Tybalt belongs to another app.` | before anything else of Tybalt |
-//! | `5 seconds pass.` `The disk waits.` `The disk goes on.` `The disk breaks.` `The server crashes.` | the world |
+//! | `5 seconds pass.` `The disk waits.` `The disk goes on.` `The disk breaks.` `The server stops.` `The server crashes.` | the world |
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use proto::jid::user::{AppId, DialogId, UserId};
 use proto::model::dialog;
+use proto::ns;
 use proto::owner::Owner;
 use proto::xml::{Context, Element, Limits, Nodes};
 
@@ -200,6 +201,7 @@ impl Stage {
             "The disk waits" => self.world.hold_commits(),
             "The disk goes on" => self.world.release_commits(),
             "The disk breaks" => self.world.break_disk(),
+            "The server stops" => self.world.stop(),
             "The server crashes" => {
                 self.world.crash();
                 self.world.settle();
@@ -443,7 +445,16 @@ fn matches_pattern(received: Element<'_>, expected: Element<'_>) -> bool {
         all.sort();
         all
     };
-    let (had, wanted) = (attributes(received), attributes(expected));
+    let (mut had, wanted) = (attributes(received), attributes(expected));
+    // Wire notes §13.8: the SDKs want an id in every presence and request; one that nobody gave is of no interest.
+    let kind = received.attr("type");
+    let asks = received.name() == "iq" && matches!(kind.as_deref(), Some("get" | "set"));
+    if received.ns() == ns::CLIENT && (asks || received.name() == "presence") {
+        assert!(received.attr("id").is_some(), "no id: {}", received.raw());
+    }
+    if received.name() == "presence" && expected.attr("id").is_none() {
+        had.retain(|(name, ns, _)| name != "id" || !ns.is_empty());
+    }
     let alike = had.len() == wanted.len()
         && had
             .iter()

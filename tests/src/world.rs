@@ -341,6 +341,16 @@ impl World {
         self.disk.fail_commits(usize::MAX, error);
     }
 
+    /// The server ends all streams, as it does when it is asked to stop.
+    pub fn stop(&mut self) {
+        for place in 0..self.shards.len() {
+            let now = self.tick_of_clock();
+            self.shards[place].shut_down(now);
+            self.after(place);
+        }
+        self.settle();
+    }
+
     /// The server is killed and starts again. Of the batches that nobody was told of, each shard's first ones may have reached
     /// the disk.
     pub fn crash(&mut self) {

@@ -61,9 +61,6 @@ impl Account {
     /// RFC 6121 §8.5.2 and §8.5.3, and the table of the product's server: chat and normal messages wait for a user who is away,
     /// headlines never do.
     fn takes_message(&mut self, parcel: &Parcel, kind: MessageKind, lasting: bool, turn: &mut Turn<'_>) {
-        if !self.exists() {
-            return;
-        }
         if let Some(resource) = &parcel.resource {
             if let Some(session) = self.by_resource(resource) {
                 return self.takes_directly(session, parcel, kind, lasting, turn);
@@ -71,10 +68,14 @@ impl Account {
             match kind {
                 MessageKind::Chat => {}
                 MessageKind::Error => return,
+                // The same for a user who does not exist, so that nobody learns who does.
                 MessageKind::Normal | MessageKind::Headline | MessageKind::Groupchat => {
                     return self.return_to_sender(parcel, Condition::RecipientUnavailable, turn);
                 }
             }
+        }
+        if !self.exists() {
+            return;
         }
         match kind {
             MessageKind::Chat | MessageKind::Normal => {

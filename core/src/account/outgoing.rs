@@ -10,7 +10,7 @@ use crate::jid::Jid;
 use crate::ns;
 use crate::route::{Target, target};
 use crate::row::Rows;
-use crate::stanza::{IqKind, Kind, MessageKind, Parcel, Receipt, Sender};
+use crate::stanza::{IqKind, Kind, MessageKind, PRESENCE_ID, Parcel, Receipt, Sender};
 use crate::xml::{Element, Nodes, Writer, splice};
 
 use super::{Account, Progress};
@@ -33,8 +33,16 @@ impl Account {
         let (account, resource) = match target(to.as_ref(), self.id, turn.site) {
             Target::Own => (self.id, None),
             Target::User(account, resource) => (account, resource),
-            // RFC 6121 §8.5.1 and the tenancy: nobody learns from silence whether there is such a user in another app.
-            Target::Nobody | Target::Server => return false,
+            // RFC 6121 §8.5.1 and the tenancy: what is said to a user of another app gets the answer, or the silence, of one to a user
+            // who is not connected.
+            Target::Nobody => {
+                let is_to_resource = to.as_ref().is_some_and(|to| to.resource().is_some());
+                if is_to_resource && !matches!(kind, MessageKind::Chat | MessageKind::Error) {
+                    return self.refuse_message(from, kind, stanza, Condition::RecipientUnavailable, turn);
+                }
+                return false;
+            }
+            Target::Server => return false,
             Target::RoomService => {
                 return self.refuse_message(from, kind, stanza, Condition::ServiceUnavailable, turn);
             }
@@ -115,6 +123,10 @@ impl Account {
         match target(to.as_ref(), self.id, turn.site) {
             Target::Own => return self.answers_own(from, kind, stanza, false, rows, turn),
             Target::Server => return self.answers_own(from, kind, stanza, true, rows, turn),
+            // RFC 6120 §8.1.3. The server itself answers without, but other clients need not.
+            Target::User(..) if kind.is_request() && stanza.attr("id").is_none() => {
+                self.refuse(from, stanza, Condition::BadRequest.into(), turn);
+            }
             Target::User(account, resource) => {
                 // RFC 6121 §8.5.2.1.3: answers go to a resource; one for a bare address answers nothing.
                 if (kind.is_request() || resource.is_some())
@@ -245,9 +257,22 @@ pub(super) fn stamped(stanza: Element<'_>, from: &str, set: &[(&'static str, Opt
     bytes.into()
 }
 
+/// A presence as [`stamped`], with an id in any case.
+pub(super) fn stamped_presence(presence: Element<'_>, from: &str, to: Option<&str>) -> Bytes {
+    let set: &[_] = match presence.attr("id").is_some_and(|id| !id.is_empty()) {
+        true => &[("to", to)],
+        false => &[("to", to), ("id", Some(PRESENCE_ID))],
+    };
+    stamped(presence, from, set)
+}
+
 /// A message as [`stamped`], without what only this server may say of it.
 pub(super) fn honest(message: Element<'_>, from: &str, set: &[(&'static str, Option<&str>)], site: &Site) -> Bytes {
-    let bytes = stamped(message, from, set);
+    let mut bytes = stamped(message, from, set);
+    // Session descriptions of calls have lines that end with both. Wire notes §19.
+    if let Some(kept) = splice::with_returns(&bytes) {
+        bytes = kept.into();
+    }
     if !message.children().any(|child| is_servers(child, site)) {
         return bytes;
     }

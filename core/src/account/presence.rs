@@ -15,10 +15,10 @@ use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::route::{Target, target};
 use crate::row::Batch;
-use crate::stanza::{Kind, Parcel, PresenceKind, Sender};
+use crate::stanza::{Kind, PRESENCE_ID, Parcel, PresenceKind, Sender};
 use crate::xml::{Element, Writer, splice};
 
-use super::outgoing::{address, stamped};
+use super::outgoing::{address, stamped_presence};
 use super::seen::LastSeen;
 use super::{Account, Session};
 
@@ -99,7 +99,7 @@ impl Account {
             return;
         }
         let Some(sender) = self.full_sender(from) else { return };
-        let bytes = stamped(stanza, &sender.jid, &[]);
+        let bytes = stamped_presence(stanza, &sender.jid, Some(to.as_str()));
         let kind = Kind::Presence { kind, directed: true };
         let parcel = Parcel::new(sender, resource.map(Into::into), kind, bytes);
         self.post(account, parcel, turn);
@@ -150,7 +150,7 @@ impl Account {
     fn appear(&mut self, from: SessionId, stanza: Element<'_>, turn: &mut Turn<'_>) {
         let Some(session) = self.session(from) else { return };
         let priority = priority(stanza);
-        let bytes = stamped(stanza, &session.jid, &[("to", None)]);
+        let bytes = stamped_presence(stanza, &session.jid, None);
         let first = session.presence.is_none();
         let wanted_messages = session.takes_messages();
         let presence = Presence { priority, stanza: bytes };
@@ -210,7 +210,7 @@ impl Account {
             stanza.and_then(|stanza| stanza.child("status", ns::CLIENT)).map(|status| status.text().into_owned());
         self.stops_taking(from);
         let bytes = match stanza {
-            Some(stanza) => stamped(stanza, &jid, &[("to", None)]),
+            Some(stanza) => stamped_presence(stanza, &jid, None),
             None => unavailable(&jid),
         };
         if was_available {
@@ -314,7 +314,8 @@ impl Account {
     /// A subscription step of the server's own, which need not survive a crash: the next probe brings it again.
     pub(super) fn sends_step(&self, kind: SubscriptionKind, to: &str, account: AccountId, turn: &mut Turn<'_>) {
         let mut bytes = Vec::new();
-        Writer::new(&mut bytes).leaf("presence", &[("type", kind.as_str()), ("from", &self.jid), ("to", to)]);
+        let attributes = [("type", kind.as_str()), ("from", &*self.jid), ("to", to), ("id", PRESENCE_ID)];
+        Writer::new(&mut bytes).leaf("presence", &attributes);
         let step = Step { from: self.jid.to_string(), kind, stanza: bytes };
         let command = crate::command::Command::Account(Order::Subscription(step));
         turn.out.send(Owner::Account(account), Note::Command { command, reply: None, job: None });
@@ -339,7 +340,7 @@ impl Account {
 
 fn unavailable(jid: &str) -> Bytes {
     let mut bytes = Vec::new();
-    Writer::new(&mut bytes).leaf("presence", &[("from", jid), ("type", "unavailable")]);
+    Writer::new(&mut bytes).leaf("presence", &[("from", jid), ("type", "unavailable"), ("id", PRESENCE_ID)]);
     bytes.into()
 }
 

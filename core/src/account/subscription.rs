@@ -14,12 +14,12 @@ use crate::model::account::{Command as Order, Subscription as Step};
 use crate::owner::{AccountId, Owner};
 use crate::route::{Target, target};
 use crate::row::Batch;
-use crate::stanza::Subscription;
+use crate::stanza::{PRESENCE_ID, Subscription};
 use crate::xml::Element;
 
 use super::Account;
 use super::offline::Reach;
-use super::outgoing::stamped;
+use super::outgoing::stamped_presence;
 
 impl Subscription {
     /// The value of the `type` attribute.
@@ -68,7 +68,7 @@ impl Account {
             return self.refuse(from, stanza, Condition::ResourceConstraint.into(), turn);
         }
         // §3.1.2: from the bare JID, to the bare JID.
-        let bytes = stamped(stanza, &self.jid, &[("to", Some(&contact))]);
+        let bytes = stamped_presence(stanza, &self.jid, Some(&contact));
         let mut batch = Batch::default();
         let was_seen = self.roster.is_watched_by(&contact);
         let sent = self.roster.sends(asked, &contact, self.id, &mut batch);
@@ -214,7 +214,7 @@ impl Account {
 
     fn plain_step(&self, kind: Subscription, contact: &str) -> Bytes {
         let mut bytes = Vec::new();
-        let attributes = [("type", kind.as_str()), ("from", &*self.jid), ("to", contact)];
+        let attributes = [("type", kind.as_str()), ("from", &*self.jid), ("to", contact), ("id", PRESENCE_ID)];
         crate::xml::Writer::new(&mut bytes).leaf("presence", &attributes);
         bytes.into()
     }

@@ -9,7 +9,7 @@ use crate::row::Rows;
 use crate::stanza::{IqKind, Kind, MessageKind, Parcel, PresenceKind, Receipt, Way};
 use crate::xml::{Element, Writer};
 
-use super::outgoing::{honest, result, stamped};
+use super::outgoing::{honest, result, stamped, stamped_presence};
 use super::used_ids::Addressee;
 use super::{Account, Progress};
 
@@ -30,7 +30,8 @@ impl Account {
         let set = [("to", None)];
         let bytes = match kind {
             Kind::Message { .. } => honest(stanza, &place, &set, turn.site),
-            Kind::Presence { .. } | Kind::Iq(_) => stamped(stanza, &place, &set),
+            Kind::Presence { .. } => stamped_presence(stanza, &place, None),
+            Kind::Iq(_) => stamped(stanza, &place, &set),
         };
         let parcel = Parcel { receipt, ..Parcel::new(sender, nick.map(Into::into), kind, bytes) };
         let id_used = matches!(kind, Kind::Message { kind: MessageKind::Groupchat, .. })

@@ -16,7 +16,7 @@ use crate::error::{Condition, StanzaError};
 use crate::ext::form::{self, Field};
 use crate::jid::Jid;
 use crate::jid::user::UserId;
-use crate::limits::{DIALOG_NAME_BYTES_MAX, ROOM_ORDER_ITEMS_MAX};
+use crate::limits::{DIALOG_NAME_BYTES_MAX, ROOM_ORDER_ITEMS_MAX, ROOM_PRESENCE_BYTES_MAX};
 use crate::model::dialog::{Answer, Change, DialogKind, DialogRow, Refusal};
 use crate::ns;
 use crate::owner::AccountId;
@@ -36,8 +36,8 @@ enum Order {
     Nothing,
     Change(Change),
     /// Out of the room, not out of the dialog.
-    Kick(Vec<UserId>),
-    Destroy,
+    Kick(Vec<UserId>, Option<String>),
+    Destroy(Option<String>),
 }
 
 /// Whether a payload of type `set` is one of these orders.
@@ -64,17 +64,20 @@ impl Dialog {
         match order {
             Err(condition) => self.answers(session, parcel, Err(condition.into()), turn),
             Ok(Order::Nothing) => self.answers(session, parcel, Ok(Vec::new()), turn),
-            Ok(Order::Kick(users)) => {
-                self.kick(&users, user, OutOf::Room, turn);
+            Ok(Order::Kick(users, _)) if users.iter().all(|user| self.room.seats_of(*user).is_empty()) => {
+                self.answers(session, parcel, Err(Condition::ItemNotFound.into()), turn)
+            }
+            Ok(Order::Kick(users, reason)) => {
+                self.kick(&users, user, reason.as_deref(), OutOf::Room, turn);
                 self.answers(session, parcel, Ok(Vec::new()), turn)
             }
             Ok(Order::Change(change)) => {
                 self.holds_iq(session, parcel.clone());
                 self.update(user, change, turn)
             }
-            Ok(Order::Destroy) => {
+            Ok(Order::Destroy(reason)) => {
                 self.holds_iq(session, parcel.clone());
-                self.delete(user, true, turn)
+                self.delete(user, true, reason.as_deref(), turn)
             }
         }
     }
@@ -109,13 +112,14 @@ pub(super) fn told(answer: &Answer) -> Result<Vec<u8>, StanzaError<'static>> {
 fn of_admin(record: &DialogRow, me: AccountId, payload: Element<'_>, site: &Site) -> Result<Order, Condition> {
     let mut change = Change::default();
     let mut kicked = Vec::new();
-    let mut items = 0;
+    let (mut items, mut reason) = (0, None);
     for item in payload.children().filter(|child| child.is("item", ns::MUC_ADMIN)) {
         items += 1;
         if items > ROOM_ORDER_ITEMS_MAX {
             return Err(Condition::ResourceConstraint);
         }
         let user = whom(item, me, site)?;
+        reason = reason.or_else(|| reason_in(item, ns::MUC_ADMIN));
         match (item.attr("affiliation").as_deref(), item.attr("role").as_deref()) {
             (Some("member"), None) if record.kind == DialogKind::Group => change.push.push(user),
             (Some("none"), None) if record.kind == DialogKind::Group => change.pull.push(user),
@@ -134,10 +138,17 @@ fn of_admin(record: &DialogRow, me: AccountId, payload: Element<'_>, site: &Site
         (_, false, false) if record.owner != me.user => Err(Condition::Forbidden),
         // §8.2: nobody is thrown out who stands as high.
         (_, false, false) if kicked.contains(&record.owner) => Err(Condition::NotAllowed),
-        (_, false, false) => Ok(Order::Kick(kicked)),
+        (_, false, false) => Ok(Order::Kick(kicked, reason)),
         (_, true, true) => Ok(Order::Change(change)),
         (_, true, false) => Ok(Order::Nothing),
     }
+}
+
+/// Why, in words for those whom it concerns.
+fn reason_in(parent: Element<'_>, ns: &str) -> Option<String> {
+    let text = parent.child("reason", ns)?.text();
+    let text = text.trim();
+    (!text.is_empty() && text.len() <= ROOM_PRESENCE_BYTES_MAX).then(|| text.to_owned())
 }
 
 /// Whom an item names: by address, or by the nick, which is the user's number.
@@ -162,8 +173,8 @@ fn whom(item: Element<'_>, me: AccountId, site: &Site) -> Result<UserId, Conditi
 /// The settings and the end of the room. XEP-0045 §10.1, §10.2, §10.9.
 fn of_owner(record: &DialogRow, user: UserId, payload: Element<'_>) -> Result<Order, Condition> {
     for_owner(record, user)?;
-    if payload.child("destroy", ns::MUC_OWNER).is_some() {
-        return Ok(Order::Destroy);
+    if let Some(destroy) = payload.child("destroy", ns::MUC_OWNER) {
+        return Ok(Order::Destroy(reason_in(destroy, ns::MUC_OWNER)));
     }
     let Some(form) = payload.child("x", ns::DATA_FORMS) else { return Err(refused(record, user)) };
     // §10.1.3: a form that is given up changes nothing; §10.1.2: one without fields takes what there is.

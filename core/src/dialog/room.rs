@@ -17,7 +17,7 @@ use crate::limits::{ROOM_PRESENCE_BYTES_MAX, ROOM_SEATS_MAX};
 use crate::model::dialog::{self, DialogKind, DialogRow, Subject, body_of, marker, saved_params};
 use crate::ns;
 use crate::row::Batch;
-use crate::stanza::{MessageKind, Parcel, PresenceKind};
+use crate::stanza::{MessageKind, PRESENCE_ID, Parcel, PresenceKind};
 use crate::xml::{Element, Nodes, Writer};
 
 use super::rewrite::rewritten;
@@ -59,10 +59,14 @@ struct Going<'a> {
     statuses: &'a [u16],
     /// Who did it, if not the occupant.
     actor: Option<&'a str>,
+    /// Why, in words.
+    reason: Option<&'a str>,
     /// Out of the dialog, too.
     expelled: bool,
     /// Why there is no room any more.
     destroyed: Option<&'a str>,
+    /// Last words, as children of the presence.
+    says: &'a [u8],
 }
 
 impl Occupant {
@@ -105,7 +109,7 @@ impl Room {
         others.map(|(_, occupant)| occupant.seat.clone()).collect()
     }
 
-    fn seats_of(&self, user: UserId) -> Arc<[Seat]> {
+    pub fn seats_of(&self, user: UserId) -> Arc<[Seat]> {
         self.of(user).map(|occupant| occupant.seat.clone()).collect()
     }
 
@@ -324,11 +328,13 @@ impl Dialog {
     /// A session goes out. XEP-0045 §7.14.
     fn leaves(&mut self, user: UserId, session: SessionId, parcel: &Parcel, turn: &mut Turn<'_>) -> Flow {
         let mut nodes = Nodes::new();
-        let id = nodes.reread(&parcel.stanza).and_then(|presence| presence.attr("id"));
+        let presence = nodes.reread(&parcel.stanza);
+        let id = presence.and_then(|presence| presence.attr("id"));
+        let says = presence.map(said).unwrap_or_default();
         if let Some(occupant) = self.room.take(user, session) {
-            let stanza = self.gone(user, Going { id: id.as_deref(), statuses: &[110], ..Going::default() }, turn);
-            turn.out.push(Effect::Fanout(stanza, Arc::from([occupant.seat])));
-            self.tell_of_leaving(user, turn);
+            let going = Going { id: id.as_deref(), statuses: &[110], says: &says, ..Going::default() };
+            turn.out.push(Effect::Fanout(self.gone(user, going, turn), Arc::from([occupant.seat])));
+            self.tell_of_leaving(user, Going { says: &says, ..Going::default() }, turn);
         }
         Ok(Progress::Done)
     }
@@ -336,20 +342,27 @@ impl Dialog {
     /// A session is not there any more, though it has not said goodbye.
     pub(super) fn lost(&mut self, user: UserId, session: SessionId, turn: &mut Turn<'_>) -> Flow {
         if self.room.take(user, session).is_some() {
-            self.tell_of_leaving(user, turn);
+            self.tell_of_leaving(user, Going::default(), turn);
         }
         Ok(Progress::Done)
     }
 
-    fn tell_of_leaving(&self, user: UserId, turn: &mut Turn<'_>) {
+    fn tell_of_leaving(&self, user: UserId, going: Going<'_>, turn: &mut Turn<'_>) {
         let others = self.room.all_but(user);
         if self.room.of(user).next().is_none() && !others.is_empty() {
-            turn.out.push(Effect::Fanout(self.gone(user, Going::default(), turn), others));
+            turn.out.push(Effect::Fanout(self.gone(user, going, turn), others));
         }
     }
 
     /// Users have to leave: because they are no longer in the dialog (server notes §4.2, wire notes §16.6), or the room alone.
-    pub(super) fn kick(&mut self, users: &[UserId], by: UserId, out_of: OutOf, turn: &mut Turn<'_>) {
+    pub(super) fn kick(
+        &mut self,
+        users: &[UserId],
+        by: UserId,
+        reason: Option<&str>,
+        out_of: OutOf,
+        turn: &mut Turn<'_>,
+    ) {
         let actor = bare(self.account(by), turn.site);
         for &user in users {
             let seats = self.room.seats_of(user);
@@ -364,23 +377,23 @@ impl Dialog {
                 OutOf::Room => (&[307, 110], Some(&*actor)),
             };
             let expelled = out_of == OutOf::Dialog && user != by;
-            let stanza = self.gone(user, Going { statuses, actor, expelled, ..Going::default() }, turn);
+            let stanza = self.gone(user, Going { statuses, actor, reason, expelled, ..Going::default() }, turn);
             turn.out.push(Effect::Fanout(stanza, seats));
-            self.tell_of_leaving(user, turn);
+            self.tell_of_leaving(user, Going::default(), turn);
         }
     }
 
     /// The dialog is no more: everybody is out. XEP-0045 §10.9.
-    pub(super) fn close_room(&mut self, record: &DialogRow, by: UserId, turn: &mut Turn<'_>) {
+    pub(super) fn close_room(&mut self, record: &DialogRow, by: UserId, reason: Option<&str>, turn: &mut Turn<'_>) {
         if !record.has_room() || self.room.is_empty() {
             return;
         }
         let actor = bare(self.account(by), turn.site);
         let users: Vec<UserId> = self.room.users().map(|(user, _)| user).collect();
         for user in users {
-            let reason = Some("The dialog was deleted.");
+            let destroyed = Some(reason.unwrap_or("The dialog was deleted."));
             let going =
-                Going { statuses: &[301, 110], actor: Some(&actor), expelled: true, destroyed: reason, id: None };
+                Going { statuses: &[301, 110], actor: Some(&actor), expelled: true, destroyed, ..Going::default() };
             let stanza = self.gone(user, going, turn);
             turn.out.push(Effect::Fanout(stanza, self.room.seats_of(user)));
         }
@@ -394,7 +407,10 @@ impl Dialog {
             let mut bytes = Vec::new();
             let mut xml = Writer::new(&mut bytes);
             xml.open("presence").attr("from", &format!("{room}/{user}")).attr("type", "unavailable");
-            xml.open("x").ns(ns::MUC_USER).leaf("item", &[("affiliation", "none"), ("role", "none")]);
+            xml.attr("id", PRESENCE_ID)
+                .open("x")
+                .ns(ns::MUC_USER)
+                .leaf("item", &[("affiliation", "none"), ("role", "none")]);
             xml.leaf("status", &[("code", "110")]).leaf("status", &[("code", "332")]).close().close();
             drop(xml);
             (Bytes::from(bytes), self.room.seats_of(user))
@@ -409,10 +425,7 @@ impl Dialog {
         let own = !statuses.is_empty();
         let shown_id = format!("occupant-{user}");
         xml.open("presence").attr("from", &format!("{}/{user}", room_jid(self.app, self.id, turn.site)));
-        xml.attr_opt("id", if own { id } else { Some(&shown_id) });
-        if !occupant.says.is_empty() {
-            xml.raw_bytes(&occupant.says);
-        }
+        xml.attr("id", id.filter(|_| own).unwrap_or(&shown_id));
         let (affiliation, role) = self.rank(user);
         xml.open("x").ns(ns::MUC_USER).leaf(
             "item",
@@ -421,14 +434,19 @@ impl Dialog {
         for code in statuses {
             xml.leaf("status", &[("code", &code.to_string())]);
         }
-        xml.close().close();
+        xml.close();
+        // Behind the room's own words: the SDKs take the first `x` for those.
+        if !occupant.says.is_empty() {
+            xml.raw_bytes(&occupant.says);
+        }
+        xml.close();
         drop(xml);
         bytes.into()
     }
 
     /// The end of an occupant's presence.
     fn gone(&self, user: UserId, going: Going<'_>, turn: &Turn<'_>) -> Bytes {
-        let Going { id, statuses, actor, expelled, destroyed } = going;
+        let Going { id, statuses, actor, reason, expelled, destroyed, says } = going;
         let mut bytes = Vec::with_capacity(384);
         let mut xml = Writer::new(&mut bytes);
         let shown_id = format!("occupant-{user}");
@@ -440,6 +458,9 @@ impl Dialog {
         if let Some(actor) = actor {
             xml.leaf("actor", &[("jid", actor)]);
         }
+        if let Some(reason) = reason {
+            xml.simple("reason", reason);
+        }
         xml.close();
         if let Some(reason) = destroyed {
             xml.open("destroy").simple("reason", reason).close();
@@ -447,7 +468,11 @@ impl Dialog {
         for code in statuses {
             xml.leaf("status", &[("code", &code.to_string())]);
         }
-        xml.close().close();
+        xml.close();
+        if !says.is_empty() {
+            xml.raw_bytes(says);
+        }
+        xml.close();
         drop(xml);
         bytes.into()
     }
@@ -480,7 +505,7 @@ pub(crate) fn no_entry(presence: Element<'_>, from: &str, to: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut xml = Writer::new(&mut bytes);
     xml.open("presence").attr("to", to).attr("from", from).attr("type", "error");
-    xml.attr_opt("id", presence.attr("id").as_deref());
+    xml.attr("id", presence.attr("id").as_deref().unwrap_or(PRESENCE_ID));
     xml.empty("x", ns::MUC);
     refusal(Condition::ItemNotFound, NO_ROOM, &mut xml);
     xml.close();

@@ -1,6 +1,7 @@
 //! Stanza errors: why a stanza is refused while the stream goes on. RFC 6120 §8.3.
 
 use crate::ns;
+use crate::stanza::PRESENCE_ID;
 use crate::xml::{Element, Writer};
 
 /// Why a stanza is refused. RFC 6120 §8.3.3, all of them.
@@ -246,7 +247,8 @@ impl StanzaError<'_> {
         let mut xml = Writer::new(out);
         xml.open(stanza_name(stanza.name()));
         xml.attr_opt("from", from).attr_opt("to", to).attr("type", "error");
-        xml.attr_opt("id", stanza.attr("id").as_deref());
+        let id = stanza.attr("id");
+        xml.attr_opt("id", id.as_deref().or_else(|| (stanza.name() == "presence").then_some(PRESENCE_ID)));
         for child in stanza.children() {
             xml.copy(child, ns::CLIENT);
         }

@@ -31,9 +31,10 @@ pub(super) static LAST_ACTIVITY: Extension = Extension {
     ..Extension::NONE
 };
 
-/// Zero while a resource is available; else since the last one went. XEP-0012 §4.
+/// Zero while a resource is connected, whether or not it has sent presence, as the product has it; else since the last one was
+/// available. XEP-0012 §4, wire notes §20.
 fn of_account(_: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
-    if account.is_available() {
+    if !account.sessions().is_empty() {
         return Ok(answer(0, None));
     }
     // One who was never here looks like one who does not exist.

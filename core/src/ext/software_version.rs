@@ -20,7 +20,7 @@ pub(super) static SOFTWARE_VERSION: Extension = Extension {
 fn on_get(_: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
     let mut out = Vec::new();
     let mut xml = Writer::new(&mut out);
-    xml.open("query").ns(ns::VERSION).simple("name", turn.site.software).simple("version", turn.site.version).close();
+    xml.open("query").ns(ns::VERSION).simple("name", "rookery").simple("version", turn.site.version).close();
     drop(xml);
     Ok(out)
 }

@@ -38,6 +38,16 @@ pub(super) fn refuse(element: Element<'_>, before: Before, call: &mut Call<'_, '
             refuse_compression(call);
             Ok(())
         }
+        // XEP-0198 §3: before a resource is bound there is no session to manage, and §5: none is resumable yet.
+        (ns::SM, "enable" | "resume") => {
+            count(call)?;
+            let condition = if element.name() == "enable" { "unexpected-request" } else { "item-not-found" };
+            call.write(|xml| {
+                xml.open("failed").ns(ns::SM).empty(condition, ns::STANZA_ERRORS);
+            });
+            Ok(())
+        }
+        (ns::SM, "r" | "a") => count(call),
         (ns::SASL, _) => Err(Misbehaviour::SecondLogin),
         (ns::CLIENT | ns::STREAMS | ns::FRAMING, _) => Err(Misbehaviour::UnknownElement),
         _ => Err(Misbehaviour::UnknownNamespace),

@@ -163,19 +163,20 @@ impl Outgoing {
         self.end(Piece::Element);
     }
 
-    /// Adds the stream header. RFC 6120 §4.7, RFC 7395 §3.4.
-    pub(super) fn open(&mut self, transport: Transport, id: &str, domain: &str) {
+    /// Adds the stream header; `to` is whom the client has said it is. RFC 6120 §4.7, RFC 7395 §3.4.
+    pub(super) fn open(&mut self, transport: Transport, id: &str, domain: &str, to: Option<&str>) {
         match transport {
             Transport::Tcp => {
                 writer::declaration(&mut self.bytes);
                 let mut xml = Writer::new(&mut self.bytes);
                 // RFC 6120 §4.8.5 and the Node SDK: always this prefix.
                 xml.open("stream:stream").ns(ns::CLIENT).attr("xmlns:stream", ns::STREAMS);
-                xml.attr("id", id).attr("from", domain).attr("version", "1.0").attr("xml:lang", "en");
+                xml.attr("id", id).attr("from", domain).attr_opt("to", to);
+                xml.attr("version", "1.0").attr("xml:lang", "en");
                 xml.leave_open();
             }
             Transport::WebSocket | Transport::Bosh => {
-                websocket::write_open(id, domain, &mut self.bytes);
+                websocket::write_open(id, domain, to, &mut self.bytes);
             }
         }
         self.end(Piece::Open);
@@ -227,7 +228,7 @@ mod tests {
     #[test]
     fn pieces_add_up_to_the_bytes() {
         let mut out = Outgoing::new();
-        out.open(Transport::Tcp, "1", "localhost");
+        out.open(Transport::Tcp, "1", "localhost", None);
         out.deliver(Transport::Tcp, b"<iq/>");
         out.close(Transport::Tcp);
         let pieces: Vec<_> = out.pieces().collect();

@@ -107,6 +107,12 @@ enum Found {
     End { end: usize },
 }
 
+/// Whether this end tag is that of a stream, whose header has this name and prefix or is refused. RFC 6120 §4.8.5.
+fn is_stream_end(mut tag: impl Iterator<Item = u8>) -> bool {
+    let name = b"</stream:stream";
+    tag.by_ref().take(name.len()).eq(name.iter().copied()) && tag.all(|byte| byte == b'>' || is_space(byte))
+}
+
 impl Framer {
     /// For a stream that begins with a header.
     pub const fn new() -> Framer {
@@ -366,6 +372,10 @@ impl Framer {
                     Some(length) => {
                         at += length + 1;
                         if self.depth == 0 {
+                            let tag = self.tail.iter().chain(&input[start..at]).copied();
+                            if !is_stream_end(tag) {
+                                return Err(XmlError::MismatchedTag);
+                            }
                             self.state = State::Between;
                             self.stage = Stage::Ended;
                             return Ok(Found::End { end: at });

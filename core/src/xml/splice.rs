@@ -3,7 +3,7 @@
 //! What comes out takes `jabber:client` for granted, as a TCP client stream declares it; WebSocket and BOSH, whose
 //! messages stand alone, add it with [`with_namespace`].
 
-use memchr::memchr3;
+use memchr::{memchr, memchr3, memmem};
 
 use crate::ns;
 
@@ -135,6 +135,59 @@ fn copy_declaring(element: Element<'_>, default: Option<&str>, out: &mut Vec<u8>
     // What is left of the source after its name, with the end tag in it, fits what has been written.
     let after_name = node.start as usize + 1 + element.qualified_name().len();
     xml.finish_from_source(&element.text[after_name..node.end as usize]);
+}
+
+/// Carriage returns in the text of an element as references, so that they are still there when it has been read: a parser takes a
+/// line's bare end for a line feed. XML 1.0 §2.11. None where there are none.
+///
+/// ```
+/// # use rookery_core::xml::splice;
+/// let kept = splice::with_returns(b"<sdp a='\r'>v=0\r\n<![CDATA[\r]]></sdp>");
+/// assert_eq!(kept.as_deref(), Some(&b"<sdp a='\r'>v=0&#13;\n<![CDATA[]]>&#13;<![CDATA[]]></sdp>"[..]));
+/// assert_eq!(splice::with_returns(b"<sdp\r/>"), None);
+/// ```
+pub fn with_returns(element: &[u8]) -> Option<Vec<u8>> {
+    const CDATA: &[u8] = b"<![CDATA[";
+    const CDATA_END: &[u8] = b"]]>";
+    memchr(b'\r', element)?;
+    let mut out = Vec::with_capacity(element.len() + element.len() / 8);
+    let (mut rest, mut changed) = (element, false);
+    while let Some(&first) = rest.first() {
+        let (piece, reference) = if first != b'<' {
+            (&rest[..memchr(b'<', rest).unwrap_or(rest.len())], &b"&#13;"[..])
+        } else if rest.starts_with(CDATA) {
+            let end = memmem::find(rest, CDATA_END).map_or(rest.len(), |at| at + CDATA_END.len());
+            (&rest[..end], &b"]]>&#13;<![CDATA["[..])
+        } else {
+            let piece = &rest[..tag_len(rest)];
+            out.extend_from_slice(piece);
+            rest = &rest[piece.len()..];
+            continue;
+        };
+        rest = &rest[piece.len()..];
+        let mut parts = piece.split(|&byte| byte == b'\r');
+        out.extend_from_slice(parts.next().unwrap_or_default());
+        for part in parts {
+            changed = true;
+            out.extend_from_slice(reference);
+            out.extend_from_slice(part);
+        }
+    }
+    changed.then_some(out)
+}
+
+/// Where the tag that `markup` begins with ends; a `>` may stand in an attribute's value.
+fn tag_len(markup: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(length) = memchr3(b'>', b'"', b'\'', &markup[at..]) {
+        let quote = markup[at + length];
+        at += length + 1;
+        if quote == b'>' {
+            return at;
+        }
+        at += memchr(quote, &markup[at..]).map_or(markup.len() - at, |length| length + 1);
+    }
+    markup.len()
 }
 
 /// Appends one element that takes `jabber:client` for granted, and says so on its start tag: for WebSocket messages

@@ -178,6 +178,7 @@ impl<D: Desk> Shard<D> {
                     push_stanza(&mut line.session, &message.stanza);
                 }
                 Piece::Message(element) | Piece::Raw(element) => line.session.push(&element),
+                Piece::End => {}
             }
         }
         if directive == Some(Directive::Close) {
@@ -272,6 +273,7 @@ impl<D: Desk> Shard<D> {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(id) else { return };
         if let Line::Bosh(line) = &mut conn.line {
+            let late = conn.outbox.undelivered();
             let left: Vec<_> = line.session.undelivered().collect();
             // What is left is the end of what was given.
             let first = (line.given + 1).saturating_sub(left.len() as u64);
@@ -281,6 +283,7 @@ impl<D: Desk> Shard<D> {
                     conn.outbox.push(Piece::Entrusted(message));
                 }
             }
+            late.into_iter().for_each(|message| conn.outbox.push(Piece::Entrusted(message)));
         }
         self.closed(now, id);
     }

@@ -464,6 +464,7 @@ impl<D: Desk> Shard<D> {
         {
             match (piece, &mut conn.line) {
                 (Piece::Raw(bytes), _) => out.extend_from_slice(&bytes),
+                (Piece::End, _) => {}
                 (Piece::Stanza(bytes) | Piece::Entrusted(Entrusted { stanza: bytes, .. }), Line::WebSocket(line)) => {
                     let mut element = Vec::with_capacity(bytes.len() + 32);
                     frame_element(Transport::WebSocket, &bytes, &mut element);
@@ -477,6 +478,12 @@ impl<D: Desk> Shard<D> {
                     out.extend_from_slice(&bytes);
                 }
             }
+        }
+        if let (true, Some(Directive::Close), Line::WebSocket(line)) =
+            (conn.outbox.is_empty(), conn.directive, &mut conn.line)
+        {
+            line.0.close();
+            out.append(&mut line.0.take_output());
         }
         if let Some((owner, note)) = conn.outbox.take_when_flushed() {
             self.send(owner, note);

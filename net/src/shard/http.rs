@@ -60,6 +60,11 @@ impl HttpLine {
         self.machine.wants_input()
     }
 
+    /// No more requests are taken; true while one is being answered, which ends the connection.
+    pub fn stop(&mut self) -> bool {
+        self.machine.stop()
+    }
+
     /// Whether the request in hand waits for a BOSH session.
     pub fn waits_for_bosh(&self) -> bool {
         self.bosh

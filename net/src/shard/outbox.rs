@@ -12,6 +12,8 @@ use proto::stanza::Entrusted;
 pub(super) struct Outbox {
     queue: VecDeque<Piece>,
     bytes: usize,
+    /// [`Piece::End`] is in the queue.
+    ended: bool,
     /// What an owner wants to hear once all of this is taken.
     when_flushed: Option<Box<(Owner, Note)>>,
 }
@@ -27,21 +29,32 @@ pub(super) enum Piece {
     Entrusted(Entrusted),
     /// An element of a stream's own, declared to stand alone.
     Message(Bytes),
+    /// The end of the stream is before this. What follows is never sent, but what was entrusted goes back.
+    End,
 }
 
 impl Piece {
-    fn bytes(&self) -> &Bytes {
+    fn len(&self) -> usize {
         match self {
-            Piece::Raw(bytes) | Piece::Stanza(bytes) | Piece::Message(bytes) => bytes,
-            Piece::Entrusted(message) => &message.stanza,
+            Piece::Raw(bytes) | Piece::Stanza(bytes) | Piece::Message(bytes) => bytes.len(),
+            Piece::Entrusted(message) => message.stanza.len(),
+            Piece::End => 0,
         }
     }
 }
 
 impl Outbox {
     pub fn push(&mut self, piece: Piece) {
-        self.bytes += piece.bytes().len();
+        self.bytes += piece.len();
         self.queue.push_back(piece);
+    }
+
+    /// Keeps a stanza that comes after the end of the stream.
+    pub fn push_late(&mut self, piece: Piece) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.queue.push_back(Piece::End);
+        }
+        self.push(piece);
     }
 
     /// How much waits.
@@ -49,14 +62,18 @@ impl Outbox {
         self.bytes
     }
 
+    /// Whether nothing waits to be written.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        matches!(self.queue.front(), None | Some(Piece::End))
     }
 
     /// Takes the next thing.
     pub fn pop(&mut self) -> Option<Piece> {
+        if self.is_empty() {
+            return None;
+        }
         let piece = self.queue.pop_front()?;
-        self.bytes -= piece.bytes().len();
+        self.bytes -= piece.len();
         if self.queue.is_empty() && self.queue.capacity() > KEPT_SLOTS_MAX {
             self.queue = VecDeque::new();
         }
@@ -75,7 +92,7 @@ impl Outbox {
         self.bytes = 0;
         let message = |piece| match piece {
             Piece::Entrusted(message) => Some(message),
-            Piece::Raw(_) | Piece::Stanza(_) | Piece::Message(_) => None,
+            Piece::Raw(_) | Piece::Stanza(_) | Piece::Message(_) | Piece::End => None,
         };
         std::mem::take(&mut self.queue).into_iter().filter_map(message).collect()
     }

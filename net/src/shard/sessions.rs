@@ -305,11 +305,11 @@ impl<D: Desk> Shard<D> {
     fn queue_piece(&mut self, id: ConnId, piece: Piece) {
         let max = self.terms.site.limits.outbox_bytes_max;
         let Some(conn) = self.conns.get_mut(id) else { return };
-        conn.outbox.push(piece);
         if conn.directive == Some(Directive::Close) {
             // Too late to be sent, not too late to be kept: it goes back with the rest when the connection is gone.
-            return;
+            return conn.outbox.push_late(piece);
         }
+        conn.outbox.push(piece);
         self.counts.stanzas_out += 1;
         let in_session = match &conn.line {
             Line::Bosh(line) => line.session.pending_bytes(),
@@ -428,11 +428,14 @@ impl<D: Desk> Shard<D> {
     pub fn shut_down(&mut self, now: Now) {
         self.now = now;
         for id in self.conns.ids() {
-            let is_http = self.conns.get_mut(id).is_some_and(|conn| matches!(conn.line, Line::Http(_)));
-            if is_http {
-                self.conns.direct(id, Directive::Close);
-            } else {
+            let Some(conn) = self.conns.get_mut(id) else { continue };
+            let Line::Http(line) = &mut conn.line else {
                 self.with_stream(id, |stream, host| stream.close(StreamCondition::SystemShutdown.into(), host));
+                continue;
+            };
+            // A request in hand is answered, and that ends the connection.
+            if !line.stop() {
+                self.conns.direct(id, Directive::Close);
             }
         }
         self.settle();

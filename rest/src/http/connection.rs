@@ -204,6 +204,20 @@ impl Connection {
         After::KeepAlive
     }
 
+    /// No more requests are taken. True while one is being answered: its answer will say that it was the last.
+    pub fn stop(&mut self) -> bool {
+        match &mut self.state {
+            State::Answering(answering) => {
+                answering.keep_alive = false;
+                true
+            }
+            State::Idle | State::Reading(_) | State::Closed => {
+                self.state = State::Closed;
+                false
+            }
+        }
+    }
+
     /// The client has closed its side. Answers it is owed can still be sent.
     pub fn end(&mut self, out: &mut Vec<u8>) -> Step {
         self.ended = true;

@@ -85,10 +85,10 @@ describe('QuickBlox SDK over REST', { skip: xmppOnly && 'ROOKERY_USERS: no REST 
     const instance = sdk()
     await call(instance, 'createSession')
     for (const attempt of [
-      call(instance, 'login', { login: user.login, password: 'not-the-password' }),
-      call(sdk(), 'createSession', { login: user.login, password: 'not-the-password' })
+      () => call(instance, 'login', { login: user.login, password: 'not-the-password' }),
+      () => call(sdk(), 'createSession', { login: user.login, password: 'not-the-password' })
     ]) {
-      await assert.rejects(attempt, ({ sdk: error }) => {
+      await assert.rejects(attempt(), ({ sdk: error }) => {
         assert.equal(error.code, 401)
         assert.deepEqual(error.detail, ['Unauthorized'])
         return true

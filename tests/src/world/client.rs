@@ -38,7 +38,7 @@ pub(crate) struct State {
 
 enum Line {
     Tcp { pipe: usize, framer: Box<Framer> },
-    WebSocket { pipe: usize, upgraded: bool },
+    WebSocket { pipe: usize, upgraded: bool, closing: bool },
     Bosh(Box<Bosh>),
 }
 
@@ -60,7 +60,9 @@ impl World {
         let line = match transport {
             Transport::Tls => Line::Tcp { pipe: self.open(Port::Xmpp, true), framer: Box::new(Framer::new()) },
             Transport::StartTls => Line::Tcp { pipe: self.open(Port::Xmpp, false), framer: Box::new(Framer::new()) },
-            Transport::WebSocket => Line::WebSocket { pipe: self.open(Port::Http, true), upgraded: false },
+            Transport::WebSocket => {
+                Line::WebSocket { pipe: self.open(Port::Http, true), upgraded: false, closing: false }
+            }
             Transport::Bosh => Line::Bosh(Box::new(Bosh { rid: 1_000_000, ..Bosh::default() })),
         };
         self.clients.push(State { line, ready: VecDeque::new(), jid: String::new(), ended: false });
@@ -317,14 +319,16 @@ impl World {
                 let bytes = std::mem::take(&mut self.pipes[*pipe].to_client);
                 state.ended |= read_tcp(framer, &bytes, &mut state.ready);
             }
-            Line::WebSocket { pipe, upgraded } => {
+            Line::WebSocket { pipe, upgraded, closing } => {
                 let bytes = &mut self.pipes[*pipe].to_client;
                 if !*upgraded && let Some(end) = find(bytes, b"\r\n\r\n") {
                     assert!(bytes.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(bytes));
                     bytes.drain(..end + 4);
                     *upgraded = true;
                 }
-                state.ended |= *upgraded && read_frames(bytes, &mut state.ready);
+                state.ended |= *upgraded && read_frames(bytes, &mut state.ready, closing);
+                let is_open = self.pipes[*pipe].conn.is_some();
+                assert!(is_open || state.ended || !*closing, "RFC 6455 §7.1.1: a close frame comes before the end");
             }
             Line::Bosh(_) => {}
         }
@@ -448,8 +452,8 @@ fn text_frame(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Takes whole frames; true when the stream has ended.
-fn read_frames(bytes: &mut Vec<u8>, ready: &mut VecDeque<String>) -> bool {
+/// Takes whole frames; true when the connection has ended. `closing` is set when the stream has.
+fn read_frames(bytes: &mut Vec<u8>, ready: &mut VecDeque<String>, closing: &mut bool) -> bool {
     let mut ended = false;
     while bytes.len() >= 2 {
         let (head, len) = match bytes[1] & 0x7f {
@@ -467,9 +471,10 @@ fn read_frames(bytes: &mut Vec<u8>, ready: &mut VecDeque<String>) -> bool {
         let opcode = bytes[0] & 0x0f;
         let payload = String::from_utf8(bytes[head..head + len].to_vec());
         bytes.drain(..head + len);
+        assert!(!ended && (opcode == 8 || !*closing), "nothing follows the end");
         match (opcode, payload) {
             (8, _) => ended = true,
-            (1, Ok(text)) if text.starts_with("<close ") => ended = true,
+            (1, Ok(text)) if text.starts_with("<close ") => *closing = true,
             (1, Ok(text)) if text.starts_with("<open ") => {}
             (1, Ok(text)) => ready.push_back(text),
             (_, _) => {}

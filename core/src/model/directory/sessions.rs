@@ -28,7 +28,8 @@ use crate::time::Timestamp;
 
 /// app, token digest → [`SessionRow`].
 pub static SESSIONS: Table = Table::new("sessions");
-/// app, timestamp, nonce → nothing: that they were used.
+/// app, timestamp, nonce, user → nothing: that they were used. The SDKs draw nonces from ten thousand: of a hundred users who log in
+/// in one second two would have the same every other time. Who is to have the session is signed as well.
 pub static NONCES: Table = Table::new("nonces");
 
 /// How long a session lives after the last call with it.
@@ -108,8 +109,9 @@ fn key(app: AppId, token: &TokenDigest) -> Key {
     Key::of(&Owner::App(app)).bytes(token.as_bytes())
 }
 
-fn nonce_key(app: AppId, nonce: i64, timestamp: u64) -> Key {
-    Key::of(&Owner::App(app)).u64(timestamp).bytes(&nonce.to_be_bytes())
+fn nonce_key(app: AppId, (nonce, timestamp): (i64, u64), user: Option<UserId>) -> Key {
+    let user = user.map_or(0, |user| user.0);
+    Key::of(&Owner::App(app)).u64(timestamp).bytes(&nonce.to_be_bytes()).u64(user)
 }
 
 /// Decided by the end of the digest, which says nothing about where among the others the key lies.
@@ -118,13 +120,8 @@ fn sweeps(token: &TokenDigest) -> bool {
 }
 
 /// Whether the nonce was used, the user who is to have the session, and perhaps some rows to sweep.
-pub(super) fn plan_open(
-    app: AppId,
-    token: &TokenDigest,
-    user: Option<UserId>,
-    (nonce, timestamp): (i64, u64),
-) -> Reads {
-    let reads = and_user(Reads::get(&NONCES, nonce_key(app, nonce, timestamp)), app, user);
+pub(super) fn plan_open(app: AppId, token: &TokenDigest, user: Option<UserId>, used: (i64, u64)) -> Reads {
+    let reads = and_user(Reads::get(&NONCES, nonce_key(app, used, user)), app, user);
     if !sweeps(token) {
         return reads;
     }
@@ -191,7 +188,7 @@ impl Directory {
             updated_at: now,
             touched_at: now,
         };
-        batch.put(&NONCES, nonce_key(self.app, nonce, timestamp), mark());
+        batch.put(&NONCES, nonce_key(self.app, (nonce, timestamp), user), mark());
         self.put(&mut batch, &token, &session);
         self.keep_counters(&mut batch);
         turn.out.write(batch);

@@ -47,6 +47,8 @@ fn streams() -> Vec<(Vec<u8>, Option<XmlError>)> {
         (b"<s/>".to_vec(), None),
         (inside("</stream:stream> <a/>"), Some(XmlError::ContentAfterEnd)),
         (inside("x<a/>"), Some(XmlError::TextOutsideElement)),
+        (inside("</stream>"), Some(XmlError::MismatchedTag)),
+        (inside("</stream:streams>"), Some(XmlError::MismatchedTag)),
         (inside("<a/>&amp;"), Some(XmlError::TextOutsideElement)),
         (inside("<![CDATA[x]]>"), Some(XmlError::TextOutsideElement)),
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), Some(XmlError::TextOutsideElement)),

@@ -10,7 +10,7 @@ use crate::xml::XmlError;
 mod stanza;
 mod stream;
 
-pub use stanza::{Condition, ErrorType, StanzaError, may_be_refused};
+pub use stanza::{Condition, ErrorType, Refusal, StanzaError, may_be_refused};
 pub use stream::{StreamCondition, StreamError};
 
 /// How a peer breaks the rules of its stream, one variant per cause.
@@ -211,6 +211,17 @@ mod tests {
         assert!(
             reply("<message/>", blocked).contains("<blocked xmlns=\"urn:xmpp:blocking:errors\"/></error></message>")
         );
+    }
+
+    #[test]
+    fn a_refusal_can_say_more_in_words_of_its_own() {
+        let refusal = Refusal::new(Condition::ResourceConstraint, "Later.").of_kind(ErrorType::Cancel);
+        let refusal = refusal.with(|xml| {
+            xml.open("retry").ns("urn:x").attr("stamp", "<").close();
+        });
+        let text = reply("<iq type='get' id='1'/>", refusal.error());
+        assert!(text.contains("type=\"cancel\"><resource-constraint"), "{text}");
+        assert!(text.ends_with(">Later.</text><retry xmlns=\"urn:x\" stamp=\"&lt;\"/></error></iq>"), "{text}");
     }
 
     // XEP-0086 §3, on the types of RFC 6120 §8.3.3.

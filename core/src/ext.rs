@@ -131,6 +131,33 @@ pub enum At {
     Home,
     /// Any account of the app, the own one included; answered on behalf of its user.
     AnyAccount,
+    /// The service that takes files. XEP-0363
+    Uploads,
+}
+
+/// Where an iq was addressed to that an account answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The asking user's own account.
+    Own,
+    /// Somebody else's account.
+    Other,
+    /// The server.
+    Server,
+    /// The service that takes files.
+    Uploads,
+}
+
+impl At {
+    fn takes(self, place: Place) -> bool {
+        match self {
+            At::Account => place == Place::Own,
+            At::Server => place == Place::Server,
+            At::Home => matches!(place, Place::Own | Place::Server),
+            At::AnyAccount => matches!(place, Place::Own | Place::Other),
+            At::Uploads => place == Place::Uploads,
+        }
+    }
 }
 
 /// One iq that an extension answers.
@@ -183,8 +210,8 @@ pub struct Request<'a> {
     pub from: &'a Sender,
     /// The session that asks, when it is one of this account.
     pub session: Option<SessionId>,
-    /// Addressed to the server rather than to an account.
-    pub at_server: bool,
+    /// Where it is addressed to.
+    pub place: Place,
 }
 
 impl Request<'_> {
@@ -205,11 +232,11 @@ pub fn nothing(_: &Request<'_>, _: &Account) -> Reads {
 }
 
 /// The route for an iq, or why there is none.
-pub fn find(kind: IqKind, payload: Element<'_>, own: bool, server: bool) -> Result<&'static IqRoute, Condition> {
+pub fn find(kind: IqKind, payload: Element<'_>, place: Place) -> Result<&'static IqRoute, Condition> {
     let (name, ns) = (payload.name(), payload.ns());
     let mut wrong_kind = false;
     for route in EXTENSIONS.iter().flat_map(|extension| extension.iq) {
-        if route.name != name || route.ns != ns || !answers(route.at, own, server) {
+        if route.name != name || route.ns != ns || !route.at.takes(place) {
             continue;
         }
         if route.kind == kind {
@@ -219,15 +246,6 @@ pub fn find(kind: IqKind, payload: Element<'_>, own: bool, server: bool) -> Resu
     }
     // RFC 6120 §8.2.3 leaves it open; a payload that is known but cannot be set (or got) is a bad request, the rest is unknown.
     Err(if wrong_kind { Condition::BadRequest } else { Condition::ServiceUnavailable })
-}
-
-fn answers(at: At, own: bool, server: bool) -> bool {
-    match at {
-        At::Account => own && !server,
-        At::Server => server,
-        At::Home => own || server,
-        At::AnyAccount => !server,
-    }
 }
 
 /// What takes an element that is not a stanza.
@@ -262,9 +280,9 @@ mod tests {
         for (index, one) in routes.iter().enumerate() {
             for two in &routes[index + 1..] {
                 let same = (one.kind, one.ns, one.name) == (two.kind, two.ns, two.name);
-                let overlap = [(true, false), (false, true), (false, false)]
+                let overlap = [Place::Own, Place::Other, Place::Server, Place::Uploads]
                     .iter()
-                    .any(|&(own, server)| answers(one.at, own, server) && answers(two.at, own, server));
+                    .any(|&place| one.at.takes(place) && two.at.takes(place));
                 assert!(!(same && overlap), "{one:?} and {two:?}");
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::effect::SessionId;
-use crate::error::Condition;
+use crate::error::Refusal;
 use crate::owner::AccountId;
 
 /// The `type` of a message. RFC 6121 §5.2.2.
@@ -236,4 +236,4 @@ pub enum Backing {
 }
 
 /// What a handler answers an iq with: the payload of the result (empty for none), or the reason why not.
-pub type IqAnswer = Result<Vec<u8>, Condition>;
+pub type IqAnswer = Result<Vec<u8>, Refusal>;

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use crate::effect::{SessionId, Site, Turn};
-use crate::error::{Condition, StanzaError};
-use crate::ext::{self, IqRoute, Request};
+use crate::error::{Condition, Refusal, StanzaError};
+use crate::ext::{self, IqRoute, Place, Request};
 use crate::owner::AccountId;
 use crate::row::{Reads, Rows};
 use crate::stanza::{Backing, Entrusted, IqKind, Kind, MessageKind, Parcel, PresenceKind, Sender};
@@ -184,14 +184,15 @@ impl Account {
         let answer = {
             let Some(iq) = nodes.reread(&parcel.stanza) else { return };
             let Some(payload) = iq.first_child() else { return };
-            let own = parcel.from.account == Some(self.id);
-            let request = Request { iq, payload, from: &parcel.from, session: None, at_server: false };
-            let applied = ext::find(kind, payload, own, false)
+            let place = self.place_of(parcel);
+            let request = Request { iq, payload, from: &parcel.from, session: None, place };
+            let applied = ext::find(kind, payload, place)
                 .and_then(|route| if self.exists() { Ok(route) } else { Err(Condition::ServiceUnavailable) })
+                .map_err(Refusal::from)
                 .and_then(|route| (route.apply)(&request, self, rows, turn));
             match applied {
                 Ok(payload) => result(iq, &parcel.from.jid, &payload),
-                Err(condition) => refusal(iq, &parcel.from, condition),
+                Err(refusal) => refused(iq, &parcel.from, refusal.error()),
             }
         };
         let kind = IqKind::Result;
@@ -208,16 +209,20 @@ impl Account {
         let Kind::Iq(kind) = parcel.kind else { return None };
         let iq = nodes.reread(&parcel.stanza)?;
         let payload = iq.first_child()?;
-        let own = parcel.from.account == Some(self.id);
-        let request = Request { iq, payload, from: &parcel.from, session: None, at_server: false };
-        Some(ext::find(kind, payload, own, false).map(|route| look(&request, route)))
+        let place = self.place_of(parcel);
+        let request = Request { iq, payload, from: &parcel.from, session: None, place };
+        Some(ext::find(kind, payload, place).map(|route| look(&request, route)))
+    }
+
+    fn place_of(&self, parcel: &Parcel) -> Place {
+        if parcel.from.account == Some(self.id) { Place::Own } else { Place::Other }
     }
 
     /// Answers a stanza that could not be delivered. RFC 6120 §8.3.
     pub(super) fn return_to_sender(&self, parcel: &Parcel, condition: Condition, turn: &mut Turn<'_>) {
         let mut nodes = Nodes::new();
         let Some(stanza) = nodes.reread(&parcel.stanza) else { return };
-        let bytes = refusal(stanza, &parcel.from, condition);
+        let bytes = refused(stanza, &parcel.from, condition.into());
         let kind = match parcel.kind {
             Kind::Message { .. } => Kind::Message { kind: MessageKind::Error, lasting: false },
             Kind::Presence { .. } => Kind::Presence { kind: PresenceKind::Error, directed: true },
@@ -249,8 +254,8 @@ impl Account {
     }
 }
 
-fn refusal(stanza: Element<'_>, to: &Sender, condition: Condition) -> Bytes {
+fn refused(stanza: Element<'_>, to: &Sender, error: StanzaError<'_>) -> Bytes {
     let mut bytes = Vec::new();
-    StanzaError::from(condition).write_reply(stanza, address(stanza).as_deref(), Some(&to.jid), &mut bytes);
+    error.write_reply(stanza, address(stanza).as_deref(), Some(&to.jid), &mut bytes);
     bytes.into()
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::dialog::{no_room, rewritten};
 use crate::effect::{SessionId, Site, Turn};
 use crate::error::{Condition, StanzaError};
-use crate::ext::{self, Request};
+use crate::ext::{self, Place, Request};
 use crate::jid::Jid;
 use crate::ns;
 use crate::route::{Target, target};
@@ -121,8 +121,8 @@ impl Account {
             }
         };
         match target(to.as_ref(), self.id, turn.site) {
-            Target::Own => return self.answers_own(from, kind, stanza, false, rows, turn),
-            Target::Server => return self.answers_own(from, kind, stanza, true, rows, turn),
+            Target::Own => return self.answers(from, kind, stanza, Place::Own, rows, turn),
+            Target::Server => return self.answers(from, kind, stanza, Place::Server, rows, turn),
             // RFC 6120 §8.1.3. The server itself answers without, but other clients need not.
             Target::User(..) if kind.is_request() && stanza.attr("id").is_none() => {
                 self.refuse(from, stanza, Condition::BadRequest.into(), turn);
@@ -170,27 +170,27 @@ impl Account {
         }
     }
 
-    /// An iq from an own session to its account or to the server.
-    fn answers_own(
+    /// An iq from an own session to its account, or to something that has no owner but the account for what concerns it.
+    fn answers(
         &mut self,
         from: SessionId,
         kind: IqKind,
         iq: Element<'_>,
-        at_server: bool,
+        place: Place,
         rows: Option<Rows>,
         turn: &mut Turn<'_>,
     ) -> Progress {
         // An answer to the server: its ping, or a roster push. Having come is all it is good for.
         let (true, Some(payload)) = (kind.is_request(), iq.first_child()) else { return Progress::Done };
         let Some(sender) = self.full_sender(from) else { return Progress::Done };
-        let route = match ext::find(kind, payload, true, at_server) {
+        let route = match ext::find(kind, payload, place) {
             Ok(route) => route,
             Err(condition) => {
                 self.refuse(from, iq, condition.into(), turn);
                 return Progress::Done;
             }
         };
-        let request = Request { iq, payload, from: &sender, session: Some(from), at_server };
+        let request = Request { iq, payload, from: &sender, session: Some(from), place };
         let answer = match (rows, self.lookup.take()) {
             (Some(rows), Some(lookup)) => (lookup.then)(&request, self, rows, turn),
             (Some(rows), None) => (route.apply)(&request, self, rows, turn),
@@ -213,7 +213,7 @@ impl Account {
                     turn.out.deliver(from, stanza);
                 }
             }
-            Err(condition) => self.refuse(from, iq, condition.into(), turn),
+            Err(refusal) => self.refuse(from, iq, refusal.error(), turn),
         }
         Progress::Done
     }

@@ -122,7 +122,7 @@ impl Account {
         };
         match muc::service(self.id.app, kind, payload, rows, turn.site) {
             Ok(payload) => turn.out.deliver(from, result(iq, &sender.jid, &payload)),
-            Err(condition) => self.refuse(from, iq, condition.into(), turn),
+            Err(refusal) => self.refuse(from, iq, refusal.error(), turn),
         }
         Progress::Done
     }

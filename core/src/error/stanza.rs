@@ -1,5 +1,7 @@
 //! Stanza errors: why a stanza is refused while the stream goes on. RFC 6120 §8.3.
 
+use std::borrow::Cow;
+
 use crate::ns;
 use crate::stanza::PRESENCE_ID;
 use crate::xml::{Element, Writer};
@@ -223,11 +225,13 @@ pub struct StanzaError<'a> {
     pub text: &'a str,
     /// The application's own condition: name and namespace. RFC 6120 §8.3.4.
     pub detail: Option<(&'static str, &'static str)>,
+    /// More of the application's own: whole elements, or nothing.
+    pub elements: &'a [u8],
 }
 
 impl From<Condition> for StanzaError<'_> {
     fn from(condition: Condition) -> Self {
-        StanzaError { condition, kind: condition.kind(), text: condition.text(), detail: None }
+        StanzaError { condition, kind: condition.kind(), text: condition.text(), detail: None, elements: &[] }
     }
 }
 
@@ -263,7 +267,55 @@ impl StanzaError<'_> {
         if let Some((name, ns)) = self.detail {
             xml.empty(name, ns);
         }
+        if !self.elements.is_empty() {
+            xml.raw_bytes(self.elements);
+        }
         xml.close();
+    }
+}
+
+/// Why a request is refused, with all that a client is to hear of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What a client acts on.
+    pub condition: Condition,
+    /// What can be done about it.
+    pub kind: ErrorType,
+    /// What a person reads.
+    pub text: Cow<'static, str>,
+    /// The application's own condition: whole elements, or nothing. RFC 6120 §8.3.4.
+    pub elements: Vec<u8>,
+}
+
+impl From<Condition> for Refusal {
+    fn from(condition: Condition) -> Refusal {
+        Refusal { condition, kind: condition.kind(), text: condition.text().into(), elements: Vec::new() }
+    }
+}
+
+impl Refusal {
+    /// A condition with a text of its own.
+    pub fn new(condition: Condition, text: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal { text: text.into(), ..Refusal::from(condition) }
+    }
+
+    /// The same, with something else to be done about it.
+    #[must_use]
+    pub fn of_kind(mut self, kind: ErrorType) -> Refusal {
+        self.kind = kind;
+        self
+    }
+
+    /// The same with a condition of the application's own.
+    #[must_use]
+    pub fn with(mut self, write: impl FnOnce(&mut Writer<'_>)) -> Refusal {
+        write(&mut Writer::new(&mut self.elements));
+        self
+    }
+
+    /// As the error that answers a stanza.
+    pub fn error(&self) -> StanzaError<'_> {
+        StanzaError { kind: self.kind, text: &self.text, elements: &self.elements, ..self.condition.into() }
     }
 }
 

@@ -107,7 +107,7 @@ fn on_query(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Tu
                 let found = dialog::load(&mut rows).map_err(|_| Condition::InternalServerError)?;
                 let found = found.filter(|(record, _)| record.admits(viewer.user) && record.has_room() == is_room);
                 match found {
-                    None if is_room => Err(Condition::ItemNotFound),
+                    None if is_room => Err(Condition::ItemNotFound.into()),
                     Some((record, head)) if !is_room || query.groupchat != Some(false) => {
                         let count = Some(head.count).filter(|_| keep == Keep::All);
                         let inquiry = Inquiry::of(viewer, Scope::One(dialog), keep, query, count);

@@ -35,7 +35,7 @@ fn server_info(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<
         None | Some("") => Ok(of_server(turn.site, None)),
         // XEP-0115 §6.2: the same answer, for those who ask for what the stream features named.
         Some(node) if node == caps::node(turn.site) => Ok(of_server(turn.site, Some(node))),
-        Some(_) => Err(Condition::ItemNotFound),
+        Some(_) => Err(Condition::ItemNotFound.into()),
     }
 }
 

@@ -176,10 +176,10 @@ fn on_services(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut
 /// §3.3: what opens the services at one host.
 fn on_credentials(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
     let mut asked = request.payload.children();
-    let (Some(asked), None) = (asked.next(), asked.next()) else { return Err(Condition::BadRequest) };
+    let (Some(asked), None) = (asked.next(), asked.next()) else { return Err(Condition::BadRequest.into()) };
     let (host, kind) = (asked.attr("host"), asked.attr("type"));
     let (Some(host), Some(kind), true) = (host, kind, asked.is("service", ns::EXTERNAL_SERVICES)) else {
-        return Err(Condition::BadRequest);
+        return Err(Condition::BadRequest.into());
     };
     let port = asked.attr("port").map(|port| port.parse::<u16>()).transpose().map_err(|_| Condition::BadRequest)?;
     let mut out = Vec::new();
@@ -195,7 +195,7 @@ fn on_credentials(request: &Request<'_>, account: &mut Account, _: Rows, turn: &
         }
     }
     drop(xml);
-    if found { Ok(out) } else { Err(Condition::ItemNotFound) }
+    if found { Ok(out) } else { Err(Condition::ItemNotFound.into()) }
 }
 
 #[cfg(test)]

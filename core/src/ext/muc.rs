@@ -62,7 +62,7 @@ pub(crate) fn service(app: AppId, kind: IqKind, payload: Element<'_>, mut rows: 
     let mut xml = Writer::new(&mut out);
     match (payload.ns(), payload.name(), kind) {
         (ns::DISCO_INFO | ns::DISCO_ITEMS, "query", IqKind::Get) if node.is_some() => {
-            return Err(Condition::ItemNotFound);
+            return Err(Condition::ItemNotFound.into());
         }
         (ns::DISCO_INFO, "query", IqKind::Get) => {
             xml.open("query").ns(ns::DISCO_INFO);
@@ -90,7 +90,7 @@ pub(crate) fn service(app: AppId, kind: IqKind, payload: Element<'_>, mut rows: 
             xml.close();
         }
         (ns::PING, "ping", IqKind::Get) => {}
-        (_, _, _) => return Err(Condition::ServiceUnavailable),
+        (_, _, _) => return Err(Condition::ServiceUnavailable.into()),
     }
     drop(xml);
     Ok(out)
@@ -116,7 +116,8 @@ mod tests {
             (key, crate::row::encode(1, &format!("room {n}")))
         };
         let rows = Rows::new(vec![Found::Page(found.iter().map(row).collect())]);
-        let answer = service(APP, IqKind::Get, payload, rows, &Site::of("localhost"))?;
+        let answer =
+            service(APP, IqKind::Get, payload, rows, &Site::of("localhost")).map_err(|refusal| refusal.condition)?;
         Ok(String::from_utf8(answer).expect("text"))
     }
 

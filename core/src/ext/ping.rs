@@ -28,7 +28,7 @@ pub(super) static PING: Extension = Extension {
             plan: nothing,
             apply: |request, account, _, _| {
                 let online = request.is_own() || account.is_available();
-                if online { Ok(Vec::new()) } else { Err(Condition::ServiceUnavailable) }
+                if online { Ok(Vec::new()) } else { Err(Condition::ServiceUnavailable.into()) }
             },
         },
     ],

@@ -92,7 +92,7 @@ fn on_set(request: &Request<'_>, account: &mut Account, mut rows: Rows, turn: &m
         }
     }
     if sizes.len() > PRIVATE_ITEMS_MAX || sizes.values().sum::<u64>() > PRIVATE_BYTES_MAX as u64 {
-        return Err(Condition::ResourceConstraint);
+        return Err(Condition::ResourceConstraint.into());
     }
     batch.put(&PRIVATE_SIZES, sizes_key(account.id()), row::encode(VERSION, &sizes));
     turn.out.write(batch);

@@ -19,6 +19,6 @@ const fn refused(kind: IqKind) -> IqRoute {
         ns: ns::REGISTER,
         name: "query",
         plan: nothing,
-        apply: |_, _, _, _| Err(Condition::NotAllowed),
+        apply: |_, _, _, _| Err(Condition::NotAllowed.into()),
     }
 }

@@ -70,10 +70,10 @@ fn on_get(request: &Request<'_>, account: &mut Account, _: Rows, _: &mut Turn<'_
 fn on_set(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
     // RFC 6121 §2.1.5, §2.3.3: exactly one item; only the account's own sessions set it.
     if !request.is_own() {
-        return Err(Condition::Forbidden);
+        return Err(Condition::Forbidden.into());
     }
     let mut items = request.payload.children().filter(|child| child.is("item", ns::ROSTER));
-    let (Some(item), None) = (items.next(), items.next()) else { return Err(Condition::BadRequest) };
+    let (Some(item), None) = (items.next(), items.next()) else { return Err(Condition::BadRequest.into()) };
     let jid = item.attr("jid").ok_or(Condition::BadRequest)?;
     let jid = Jid::parse(&jid).map_err(|_| Condition::JidMalformed)?;
     let contact = jid.bare_str();
@@ -83,12 +83,12 @@ fn on_set(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn
     }
     if contact == &**account.jid() {
         // RFC 6121 §2.3.3 leaves it to the server; nobody is a contact of oneself, as with subscriptions.
-        return Err(Condition::NotAllowed);
+        return Err(Condition::NotAllowed.into());
     }
     let name = item.attr("name").filter(|name| !name.is_empty()).map(|name| name.into_owned());
     let groups = groups(item)?;
     if name.as_ref().is_some_and(|name| name.len() > ROSTER_TEXT_BYTES_MAX) {
-        return Err(Condition::NotAcceptable);
+        return Err(Condition::NotAcceptable.into());
     }
     account.set_contact(contact, name, groups, turn)?;
     Ok(Vec::new())

@@ -47,12 +47,12 @@ fn on_get(request: &Request<'_>, _: &mut Account, mut rows: Rows, _: &mut Turn<'
 fn on_set(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
     // §3.2: nobody sets another's card.
     if !request.is_own() {
-        return Err(Condition::Forbidden);
+        return Err(Condition::Forbidden.into());
     }
     let mut card = Vec::new();
     splice::copy(request.payload, ns::CLIENT, &mut card);
     if card.len() > VCARD_BYTES_MAX {
-        return Err(Condition::PolicyViolation);
+        return Err(Condition::PolicyViolation.into());
     }
     let card = String::from_utf8(card).map_err(|_| Condition::BadRequest)?;
     let mut batch = Batch::default();

@@ -36,6 +36,7 @@ mod incoming;
 mod lookup;
 pub mod offline;
 mod outgoing;
+mod passing;
 mod presence;
 pub mod roster;
 mod rounds;
@@ -46,7 +47,7 @@ mod tests;
 mod used_ids;
 mod visiting;
 
-pub(crate) use outgoing::is_lasting;
+pub use incoming::Course;
 
 use acks::Acks;
 use held::Held;
@@ -511,7 +512,7 @@ pub fn absent(id: AccountId, note: Note, turn: &mut Turn<'_>) -> Option<Note> {
             inbox::apply(id, command, false, turn);
             None
         }
-        Note::Stanza(parcel) if parcel.is_of_the_moment() => {
+        Note::Stanza(parcel) if parcel.is_of_the_moment() && !parcel.look.has_hooks() => {
             incoming::settle(&parcel, id, turn);
             None
         }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Answer, Command};
-use crate::ext::{Contacts, Service, Usual};
+use crate::ext::chain::Chain;
+use crate::ext::{self, Contacts, Service, Usual};
 use crate::jid::user::UserId;
 use crate::limits::Limits;
 use crate::model::dialog::Pairs;
@@ -254,6 +255,8 @@ pub struct Site {
     pub archiving: Archiving,
     /// What the ids of private dialogs are made with.
     pub pairs: Pairs,
+    /// The extensions that look at messages: all there are, but in measurements.
+    pub chain: &'static Chain,
 }
 
 /// What is kept of messages that do not ask for it. XEP-0313, XEP-0441.
@@ -277,6 +280,7 @@ impl Site {
             contacts: Arc::default(),
             archiving: Archiving::default(),
             pairs: Pairs::of(&[0; 32]),
+            chain: &ext::CHAIN,
         }
     }
 }

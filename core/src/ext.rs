@@ -1,14 +1,14 @@
 //! The extensions: one file each, one line in [`EXTENSIONS`] each.
 //!
-//! From the table come the routing of iqs, what disco#info announces, the stream features and the column families. Tests over
-//! the table catch two owners of one element, and a route that disco does not announce.
+//! From the table come the routing of iqs, the [`chain`] of those that look at messages, what disco#info announces, the stream
+//! features and the column families. Tests over the table catch two owners of one element, and a route that disco does not
+//! announce.
 
 use std::borrow::Cow;
 
 use crate::account::Account;
 use crate::effect::{SessionId, Site, Turn};
 use crate::error::Condition;
-use crate::ns;
 use crate::row::{Reads, Rows, Table};
 use crate::stanza::{IqAnswer, IqKind, Sender};
 use crate::stream::{Feature, Features};
@@ -17,14 +17,19 @@ use crate::xml::{Element, Writer};
 pub(crate) mod archive;
 mod caps;
 pub(crate) mod carbons;
+pub mod chain;
+mod chat_states;
 mod client_state;
 mod contact_addresses;
+mod delayed_delivery;
 mod disco;
 mod entity_time;
 mod external_services;
 pub(crate) mod form;
+mod hints;
 mod last_activity;
 pub(crate) mod muc;
+mod offline_messages;
 mod ping;
 mod private_storage;
 mod registration;
@@ -38,6 +43,7 @@ mod stream_management;
 mod vcard;
 
 pub use archive::Usual;
+use chain::{Chain, Watch};
 pub use contact_addresses::Contacts;
 pub use external_services::{Access, Secret, Service, ServiceKind, ServiceTransport};
 
@@ -54,10 +60,13 @@ pub static EXTENSIONS: &[&Extension] = &[
     &registration::REGISTRATION,
     &software_version::SOFTWARE_VERSION,
     &stream_management::STREAM_MANAGEMENT,
+    &chat_states::CHAT_STATES,
     &caps::CAPS,
     &contact_addresses::CONTACT_ADDRESSES,
+    &offline_messages::OFFLINE_MESSAGES,
     &ping::PING,
     &entity_time::ENTITY_TIME,
+    &delayed_delivery::DELAYED_DELIVERY,
     &external_services::EXTERNAL_SERVICES,
     &muc::MULTI_USER_CHAT,
     &muc::CHAT_MARKERS,
@@ -66,9 +75,13 @@ pub static EXTENSIONS: &[&Extension] = &[
     &archive::PREFERENCES,
     &archive::STANZA_IDS,
     &carbons::CARBONS,
+    &hints::HINTS,
     &client_state::CLIENT_STATE,
     &stream_limits::STREAM_LIMITS,
 ];
+
+/// Those of them that look at messages.
+pub static CHAIN: Chain = Chain::of(EXTENSIONS);
 
 /// Where an extension is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +111,8 @@ pub struct Extension {
     pub tables: &'static [&'static Table],
     /// The iqs it answers.
     pub iq: &'static [IqRoute],
+    /// The children of messages that concern it.
+    pub messages: &'static [Watch],
     /// The elements beside stanzas that it takes from a client.
     pub nonzas: &'static [Nonza],
 }
@@ -113,6 +128,7 @@ impl Extension {
         stream_features: &[],
         tables: &[],
         iq: &[],
+        messages: &[],
         nonzas: &[],
     };
 }
@@ -264,14 +280,10 @@ pub fn tables() -> impl Iterator<Item = &'static Table> {
     EXTENSIONS.iter().flat_map(|extension| extension.tables.iter().copied())
 }
 
-/// Whether an element is a chat state. XEP-0085 §2.
-pub fn is_chat_state(element: Element<'_>) -> bool {
-    element.ns() == ns::CHAT_STATES && matches!(element.name(), "active" | "inactive" | "gone" | "composing" | "paused")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ns;
     use std::collections::HashSet;
 
     #[test]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::effect::SessionId;
 use crate::error::Refusal;
+use crate::ext::chain::Look;
 use crate::owner::AccountId;
 
 /// The `type` of a message. RFC 6121 §5.2.2.
@@ -112,7 +113,7 @@ pub enum Kind {
     Message {
         /// Its type.
         kind: MessageKind,
-        /// Whether it waits for a user who is away: true for all but those that hold nothing but a chat state.
+        /// Whether it waits for a user who is away: true for all but those that hold nothing but a chat state, or ask for that.
         lasting: bool,
     },
     /// `<presence/>`
@@ -177,6 +178,8 @@ pub struct Parcel {
     pub way: Way,
     /// The sender's account waits to have it back as it is taken, for copies.
     pub copied: bool,
+    /// What it is, if it is a message that a client or a component has sent.
+    pub look: Look,
 }
 
 /// The way of a stanza from one user to another. A message that is kept makes a round from the recipient's account by the dialog of
@@ -199,7 +202,7 @@ pub enum Way {
 impl Parcel {
     /// A stanza that nobody waits to hear of.
     pub fn new(from: Sender, resource: Option<Box<str>>, kind: Kind, stanza: Bytes) -> Parcel {
-        Parcel { from, resource, kind, stanza, receipt: None, way: Way::Straight, copied: false }
+        Parcel { from, resource, kind, stanza, receipt: None, way: Way::Straight, copied: false, look: Look::default() }
     }
 }
 

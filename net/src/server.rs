@@ -387,6 +387,7 @@ impl Facts {
             contacts: Arc::new(config.contacts.contacts()),
             archiving: Archiving { usual: config.archive.users, rooms: config.archive.rooms },
             pairs: Pairs::of(&self.decoy_secret),
+            chain: &ext::CHAIN,
         };
         Terms {
             features: ext::stream_features(&site),

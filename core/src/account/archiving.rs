@@ -4,10 +4,9 @@
 use crate::effect::{Site, Turn};
 use crate::ext::Usual;
 use crate::ext::archive::{Prefs, is_archived};
-use crate::ns;
+use crate::ext::chain::Look;
 use crate::owner::AccountId;
 use crate::stanza::{MessageKind, Parcel};
-use crate::xml::{Element, Nodes};
 
 use super::Account;
 
@@ -23,8 +22,8 @@ impl Account {
     }
 
     /// Whether a message of the user to another is kept by his preference.
-    pub(super) fn prefers_kept(&self, to: AccountId, kind: MessageKind, message: Element<'_>, site: &Site) -> bool {
-        self.may_keep(kind, site) && self.keeps(&format!("{to}@{}", site.domain), site) && is_archived(message)
+    pub(super) fn prefers_kept(&self, to: AccountId, kind: MessageKind, look: Look, site: &Site) -> bool {
+        self.may_keep(kind, site) && self.keeps(&format!("{to}@{}", site.domain), site) && is_archived(look)
     }
 
     /// Whether a message that comes from another user, and which that user did not have kept, is kept by preference.
@@ -34,11 +33,7 @@ impl Account {
         }
         let Some(sender) = parcel.from.account.filter(|sender| *sender != self.id) else { return false };
         debug_assert_eq!(sender.app, self.id.app, "messages stay within an app");
-        let mut nodes = Nodes::new();
-        self.keeps(&parcel.from.jid, turn.site)
-            && nodes
-                .reread(&parcel.stanza)
-                .is_some_and(|message| message.is("message", ns::CLIENT) && is_archived(message))
+        self.keeps(&parcel.from.jid, turn.site) && is_archived(parcel.look)
     }
 
     /// Whether it is worth looking at whom a message is from or for.

@@ -2,8 +2,9 @@
 
 use crate::effect::{SessionId, Turn};
 use crate::ext::carbons;
+use crate::ext::chain::Look;
 use crate::stanza::MessageKind;
-use crate::xml::{Element, Nodes};
+use crate::xml::Nodes;
 
 use super::Account;
 
@@ -15,9 +16,9 @@ impl Account {
         }
     }
 
-    /// Whether this message of a session has to be copied to another one. Looks at the message only when there is one.
-    pub(super) fn is_copied(&self, from: SessionId, kind: MessageKind, message: Element<'_>) -> bool {
-        self.sessions.iter().any(|session| session.carbons && session.id != from) && carbons::is_copied(kind, message)
+    /// Whether this message of a session has to be copied to another one.
+    pub(super) fn is_copied(&self, from: SessionId, kind: MessageKind, look: Look) -> bool {
+        carbons::is_copied(kind, look) && self.sessions.iter().any(|session| session.carbons && session.id != from)
     }
 
     /// Gives a message of one's own, as it is delivered, to all other sessions that want copies.

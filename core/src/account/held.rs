@@ -13,13 +13,12 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::effect::{Effect, Effects, SessionId, Turn};
-use crate::ext::carbons;
+use crate::ext::{CHAIN, carbons};
 use crate::limits::{HELD_BYTES_MAX, HELD_STANZAS_MAX};
 use crate::stanza::{MessageKind, PresenceKind};
 use crate::xml::Nodes;
 
 use super::Account;
-use super::outgoing::is_lasting;
 
 /// What waits for one inactive client, oldest first.
 #[derive(Debug, Default)]
@@ -161,7 +160,9 @@ fn haste(stanza: &[u8], own: &str, me: &str) -> Haste {
             _ => Haste::InTurn,
         },
         "message" => match MessageKind::read(kind.as_deref()) {
-            MessageKind::Chat | MessageKind::Normal if !is_lasting(stanza) || carbons::is_copy(stanza, own) => {
+            kind @ (MessageKind::Chat | MessageKind::Normal)
+                if CHAIN.look(kind, stanza).is_state() || carbons::is_copy(stanza, own) =>
+            {
                 Haste::Later(None)
             }
             MessageKind::Chat

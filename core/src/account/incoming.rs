@@ -16,6 +16,21 @@ use super::outgoing::{address, result};
 use super::rounds::copy_back;
 use super::{Account, Session};
 
+/// What would become of a message that has come to the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// The resource it is for gets it.
+    Resource(SessionId),
+    /// The resources that take messages get it, now or after what they are still being given.
+    Everywhere,
+    /// It waits for the user.
+    Kept,
+    /// It goes back to its sender.
+    Back(Condition),
+    /// Nobody gets it.
+    Nowhere,
+}
+
 impl Parcel {
     /// Of no use to a user none of whose resources is connected.
     pub(super) fn is_of_the_moment(&self) -> bool {
@@ -58,39 +73,74 @@ impl Account {
         settle(&parcel, self.id, turn);
     }
 
+    fn takes_message(&mut self, parcel: &Parcel, kind: MessageKind, lasting: bool, turn: &mut Turn<'_>) {
+        let course = self.course(parcel, kind, lasting);
+        if !parcel.look.has_hooks() {
+            return self.follow(course, parcel, kind, lasting, turn);
+        }
+        if let Some(parcel) = self.before_taking(parcel, kind, course, turn) {
+            self.follow(course, &parcel, kind, lasting, turn);
+        }
+    }
+
     /// RFC 6121 §8.5.2 and §8.5.3, and the table of the product's server: chat and normal messages wait for a user who is away,
     /// headlines never do.
-    fn takes_message(&mut self, parcel: &Parcel, kind: MessageKind, lasting: bool, turn: &mut Turn<'_>) {
+    fn course(&self, parcel: &Parcel, kind: MessageKind, lasting: bool) -> Course {
         if let Some(resource) = &parcel.resource {
             if let Some(session) = self.by_resource(resource) {
-                return self.takes_directly(session, parcel, kind, lasting, turn);
+                return Course::Resource(session);
             }
             match kind {
                 MessageKind::Chat => {}
-                MessageKind::Error => return,
+                MessageKind::Error => return Course::Nowhere,
                 // The same for a user who does not exist, so that nobody learns who does.
                 MessageKind::Normal | MessageKind::Headline | MessageKind::Groupchat => {
-                    return self.return_to_sender(parcel, Condition::RecipientUnavailable, turn);
+                    return Course::Back(Condition::RecipientUnavailable);
                 }
             }
         }
         if !self.exists() {
-            return;
+            return Course::Nowhere;
         }
         match kind {
-            MessageKind::Chat | MessageKind::Normal => {
-                if lasting {
-                    self.hand_out(parcel, turn);
-                } else {
-                    self.deliver_to_live(&parcel.stanza, turn);
-                }
+            MessageKind::Chat | MessageKind::Normal if self.is_live() => Course::Everywhere,
+            // It follows what a session is still being given.
+            MessageKind::Chat | MessageKind::Normal if lasting && self.feeds_drain() => Course::Everywhere,
+            MessageKind::Chat | MessageKind::Normal if lasting && !self.has_room_for(&parcel.stanza) => {
+                // XEP-0160 §3: the sender hears of a full queue.
+                Course::Back(Condition::ServiceUnavailable)
             }
-            MessageKind::Headline | MessageKind::Groupchat => {
+            MessageKind::Chat | MessageKind::Normal if lasting => Course::Kept,
+            MessageKind::Headline | MessageKind::Groupchat if self.sessions.iter().any(Session::takes_messages) => {
+                Course::Everywhere
+            }
+            MessageKind::Chat
+            | MessageKind::Normal
+            | MessageKind::Headline
+            | MessageKind::Groupchat
+            | MessageKind::Error => Course::Nowhere,
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        self.sessions.iter().any(|session| session.live_since.is_some())
+    }
+
+    fn follow(&mut self, course: Course, parcel: &Parcel, kind: MessageKind, lasting: bool, turn: &mut Turn<'_>) {
+        match (course, kind) {
+            (Course::Resource(session), _) => self.takes_directly(session, parcel, kind, lasting, turn),
+            (Course::Everywhere, MessageKind::Chat | MessageKind::Normal) if lasting => self.hand_out(parcel, turn),
+            (Course::Everywhere, MessageKind::Chat | MessageKind::Normal) => {
+                self.deliver_to_live(&parcel.stanza, turn);
+            }
+            (Course::Everywhere, MessageKind::Headline | MessageKind::Groupchat | MessageKind::Error) => {
                 for session in self.sessions.iter().filter(|session| session.takes_messages()) {
                     turn.out.deliver(session.id, parcel.stanza.clone());
                 }
             }
-            MessageKind::Error => {}
+            (Course::Kept, _) => self.hand_out(parcel, turn),
+            (Course::Back(condition), _) => self.return_to_sender(parcel, condition, turn),
+            (Course::Nowhere, _) => {}
         }
     }
 
@@ -220,9 +270,13 @@ impl Account {
 
     /// Answers a stanza that could not be delivered. RFC 6120 §8.3.
     pub(super) fn return_to_sender(&self, parcel: &Parcel, condition: Condition, turn: &mut Turn<'_>) {
+        self.return_with(parcel, condition.into(), turn);
+    }
+
+    pub(super) fn return_with(&self, parcel: &Parcel, error: StanzaError<'_>, turn: &mut Turn<'_>) {
         let mut nodes = Nodes::new();
         let Some(stanza) = nodes.reread(&parcel.stanza) else { return };
-        let bytes = refused(stanza, &parcel.from, condition.into());
+        let bytes = refused(stanza, &parcel.from, error);
         let kind = match parcel.kind {
             Kind::Message { .. } => Kind::Message { kind: MessageKind::Error, lasting: false },
             Kind::Presence { .. } => Kind::Presence { kind: PresenceKind::Error, directed: true },

@@ -12,16 +12,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::{Effect, Note, SessionId, Turn};
 use crate::error::Condition;
+use crate::ext::CHAIN;
+use crate::ext::chain::Giving;
 use crate::limits::{OFFLINE_BYTES_MAX, OFFLINE_HANDOVER_BYTES, OFFLINE_PAGE_ROWS, OFFLINE_STANZAS_MAX};
 use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::row::{self, Batch, Key, Range, Reads, Rows, Table, Unreadable};
 use crate::stanza::{Backing, Entrusted, Kind, MessageKind, Parcel};
 use crate::time::Timestamp;
-use crate::xml::{Nodes, splice};
+use crate::xml::{Element, Nodes, splice};
 
 use super::Account;
-use super::outgoing::is_lasting;
 
 /// account, order → a stanza that waits.
 pub static OFFLINE: Table = Table::new("offline");
@@ -109,9 +110,14 @@ pub(super) struct Drain {
 }
 
 impl Account {
+    /// Whether one more message may wait.
+    pub(super) fn has_room_for(&self, stanza: &[u8]) -> bool {
+        self.queue.has_room(stanza)
+    }
+
     /// Keeps a message until the user comes.
     pub(super) fn keep(&mut self, parcel: &Parcel, reach: Reach, turn: &mut Turn<'_>) {
-        if !self.queue.has_room(&parcel.stanza) {
+        if !self.has_room_for(&parcel.stanza) {
             // XEP-0160 §3: the sender hears of a full queue.
             if !matches!(parcel.kind, Kind::Message { kind: MessageKind::Error, .. }) {
                 self.return_to_sender(parcel, Condition::ServiceUnavailable, turn);
@@ -248,8 +254,7 @@ impl Account {
             let order = order_of(&key)?;
             drain.handed.push(order);
             let had = kept.reach == Reach::Account && self.session(session).is_some_and(|it| it.was_given(order));
-            if !had {
-                let stanza = delayed(&kept, &turn.site.domain);
+            if !had && let Some(stanza) = self.given(&kept, turn) {
                 given += stanza.len();
                 turn.out.entrust(session, Entrusted { stanza, backing: Backing::Row(order) });
             }
@@ -271,6 +276,18 @@ impl Account {
             }
         }
         Ok(())
+    }
+
+    /// A stanza that waited, as it is given out; none if an extension ends it.
+    fn given(&mut self, kept: &Kept<'_>, turn: &mut Turn<'_>) -> Option<Bytes> {
+        let mut nodes = Nodes::new();
+        let Some(stanza) = nodes.reread(kept.stanza) else { return Some(Bytes::copy_from_slice(kept.stanza)) };
+        let kind = MessageKind::read(stanza.attr("type").as_deref());
+        let look = turn.site.chain.look(kind, stanza);
+        if look.has_hooks() && !self.before_giving(&Giving { message: stanza, at: kept.at }, look, turn) {
+            return None;
+        }
+        Some(delayed(stanza, kept, &turn.site.domain))
     }
 
     /// The session is gone; of what it was given, this came back.
@@ -312,14 +329,12 @@ fn lasts(stanza: &[u8]) -> bool {
         let kind = MessageKind::read(message.attr("type").as_deref());
         message.is("message", ns::CLIENT)
             && matches!(kind, MessageKind::Chat | MessageKind::Normal)
-            && is_lasting(message)
+            && CHAIN.look(kind, message).is_lasting()
     })
 }
 
 /// The stanza with a note of when it came.
-fn delayed(kept: &Kept<'_>, domain: &str) -> Bytes {
-    let mut nodes = Nodes::new();
-    let Some(stanza) = nodes.reread(kept.stanza) else { return Bytes::copy_from_slice(kept.stanza) };
+fn delayed(stanza: Element<'_>, kept: &Kept<'_>, domain: &str) -> Bytes {
     let mut bytes = Vec::with_capacity(kept.stanza.len() + 128);
     let add = |xml: &mut crate::xml::Writer<'_>| {
         xml.open("delay").ns(ns::DELAY).attr("from", domain).attr("stamp", &kept.at.iso_millis().to_string());

@@ -1,10 +1,13 @@
 //! What the account's own sessions send. RFC 6120 §8 and §10, RFC 6121 §8.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 
 use crate::dialog::{no_room, rewritten};
 use crate::effect::{SessionId, Site, Turn};
 use crate::error::{Condition, StanzaError};
+use crate::ext::chain::{Facts, Instead, Sending};
 use crate::ext::{self, Place, Request};
 use crate::jid::Jid;
 use crate::ns;
@@ -30,13 +33,37 @@ impl Account {
             Ok(to) => to,
             Err(_) => return self.refuse_message(from, kind, stanza, Condition::JidMalformed, turn),
         };
-        let (account, resource) = match target(to.as_ref(), self.id, turn.site) {
+        let look = turn.site.chain.look(kind, stanza);
+        let mut instead = Instead::default();
+        let sending = Sending {
+            session: from,
+            message: stanza,
+            kind,
+            look,
+            to: to.as_ref(),
+            readdressed: false,
+            receipt,
+            instead: &Instead::default(),
+        };
+        if look.has_hooks() {
+            match self.before_sending(&sending, &mut instead, turn) {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(passed_on) => return passed_on,
+            }
+        }
+        self.sends_on(&Sending { instead: &instead, ..sending }, turn)
+    }
+
+    /// A message from an own session goes to whom it is for. Returns whether another account reports it as handled.
+    pub(crate) fn sends_on(&mut self, sending: &Sending<'_>, turn: &mut Turn<'_>) -> bool {
+        let &Sending { session: from, message: stanza, kind, look, to, receipt, .. } = sending;
+        let (account, resource) = match target(to, self.id, turn.site) {
             Target::Own => (self.id, None),
             Target::User(account, resource) => (account, resource),
             // RFC 6121 §8.5.1 and the tenancy: what is said to a user of another app gets the answer, or the silence, of one to a user
             // who is not connected.
             Target::Nobody => {
-                let is_to_resource = to.as_ref().is_some_and(|to| to.resource().is_some());
+                let is_to_resource = to.is_some_and(|to| to.resource().is_some());
                 if is_to_resource && !matches!(kind, MessageKind::Chat | MessageKind::Error) {
                     return self.refuse_message(from, kind, stanza, Condition::RecipientUnavailable, turn);
                 }
@@ -46,10 +73,7 @@ impl Account {
             Target::RoomService => {
                 return self.refuse_message(from, kind, stanza, Condition::ServiceUnavailable, turn);
             }
-            Target::Dialog(dialog, nick) => {
-                let kind = Kind::Message { kind, lasting: is_lasting(stanza) };
-                return self.visits(from, (dialog, nick), kind, stanza, receipt, turn);
-            }
+            Target::Dialog(dialog, nick) => return self.says_in_room(sending, dialog, nick, turn),
             Target::Room => {
                 if kind != MessageKind::Error {
                     self.refuse(from, stanza, no_room(), turn);
@@ -64,14 +88,17 @@ impl Account {
         let Some(sender) = self.full_sender(from) else { return false };
         // RFC 6121 §5.2.1: a message without an address is for the sender's own account.
         let own = to.is_none().then(|| self.jid.clone());
-        let stanza_bytes = match &own {
-            Some(own) => honest(stanza, &sender.jid, &[("to", Some(own))], turn.site),
-            None => honest(stanza, &sender.jid, &[], turn.site),
+        let stanza_bytes = match (&own, to) {
+            (Some(own), _) => honest(sending, &sender.jid, &[("to", Some(own))], turn.site),
+            (None, Some(to)) if sending.readdressed => {
+                honest(sending, &sender.jid, &[("to", Some(to.as_str()))], turn.site)
+            }
+            (None, _) => honest(sending, &sender.jid, &[], turn.site),
         };
-        let way = self.way(account, kind, stanza, turn);
-        let is_copied = account != self.id && self.is_copied(from, kind, stanza);
-        let kind = Kind::Message { kind, lasting: is_lasting(stanza) };
-        let parcel = Parcel { receipt, way, ..Parcel::new(sender, resource, kind, stanza_bytes) };
+        let way = self.way(account, kind, look, stanza, turn);
+        let is_copied = account != self.id && self.is_copied(from, kind, look);
+        let kind = Kind::Message { kind, lasting: look.is_lasting() };
+        let parcel = Parcel { receipt, way, look, ..Parcel::new(sender, resource, kind, stanza_bytes) };
         if is_copied {
             self.post_copied(account, parcel, turn);
         } else {
@@ -141,7 +168,7 @@ impl Account {
             Target::RoomService => return self.answers_service(from, kind, stanza, rows, turn),
             Target::Dialog(dialog, nick) => {
                 if kind.is_request() {
-                    self.visits(from, (dialog, nick), Kind::Iq(kind), stanza, None, turn);
+                    self.visits(from, (dialog, nick), Kind::Iq(kind), stanza, turn);
                 }
             }
             Target::Nobody => {
@@ -266,19 +293,24 @@ pub(super) fn stamped_presence(presence: Element<'_>, from: &str, to: Option<&st
     stamped(presence, from, set)
 }
 
-/// A message as [`stamped`], without what only this server may say of it.
-pub(super) fn honest(message: Element<'_>, from: &str, set: &[(&'static str, Option<&str>)], site: &Site) -> Bytes {
-    let mut bytes = stamped(message, from, set);
+/// A message as [`stamped`], without what only this server may say of it, and with what the extensions have changed.
+pub(super) fn honest(sending: &Sending<'_>, from: &str, set: &[(&'static str, Option<&str>)], site: &Site) -> Bytes {
+    let mut bytes = stamped(sending.message, from, set);
     // Session descriptions of calls have lines that end with both. Wire notes §19.
     if let Some(kept) = splice::with_returns(&bytes) {
         bytes = kept.into();
     }
-    if !message.children().any(|child| is_servers(child, site)) {
+    let instead = sending.instead;
+    let claims = sending.look.is(Facts::CLAIM) && sending.message.children().any(|child| is_servers(child, site));
+    if !claims && instead.is_empty() {
         return bytes;
     }
     let mut nodes = Nodes::new();
     match nodes.reread(&bytes) {
-        Some(message) => rewritten(message, &|child| is_servers(child, site), None, &|_| {}).into(),
+        Some(message) => {
+            let drop = |child: Element<'_>| is_servers(child, site) || instead.drops(child);
+            rewritten(message, &drop, None, &|xml| instead.write(xml)).into()
+        }
         None => bytes,
     }
 }
@@ -298,10 +330,4 @@ fn is_servers(child: Element<'_>, site: &Site) -> bool {
 /// The `to` of a stanza; clients write an empty one for none.
 pub(super) fn address<'a>(stanza: Element<'a>) -> Option<std::borrow::Cow<'a, str>> {
     stanza.attr("to").filter(|to| !to.is_empty())
-}
-
-/// Whether the message is of use to a user who comes later: all but those that hold nothing but a chat state (XEP-0085 §5.5).
-pub(crate) fn is_lasting(message: Element<'_>) -> bool {
-    let mut children = message.children().filter(|child| !child.is("thread", ns::CLIENT)).peekable();
-    children.peek().is_none() || !children.all(ext::is_chat_state)
 }

@@ -117,7 +117,7 @@ impl Account {
     ) {
         // Whatever nick was asked for, the session is in the room once.
         if self.directs(from, kind, to.bare_str(), stanza, turn) {
-            self.visits(from, room, Kind::Presence { kind, directed: true }, stanza, None, turn);
+            self.visits(from, room, Kind::Presence { kind, directed: true }, stanza, turn);
         }
     }
 

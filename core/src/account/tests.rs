@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::effect::{Effects, Random};
+use crate::ext::chain::Look;
 use crate::jid::Jid;
 use crate::jid::user::{AppId, UserId};
 use crate::model::account::{Card, FIRST_SECRET};
@@ -93,6 +94,7 @@ fn a_message_that_waits_is_written_before_it_counts_as_taken_care_of() {
         receipt: Some(receipt),
         way: Way::Straight,
         copied: false,
+        look: Look::default(),
     };
     let mut out = Effects::new();
     turn(&mut out, |turn| account.note(Note::Stanza(parcel), Rows::default(), turn)).expect("no rows are read");

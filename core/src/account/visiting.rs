@@ -1,12 +1,13 @@
 //! What the account's sessions have to do with dialogs: messages to be saved, markers, and the rooms they are in.
 
 use crate::effect::{Note, SessionId, Turn};
+use crate::ext::chain::{Facts, Look, Sending};
 use crate::ext::muc;
 use crate::jid::user::{DialogId, MessageId, RoomJid, UserId};
 use crate::model::dialog::{self, Marks, Which};
 use crate::owner::{AccountId, Owner};
 use crate::row::Rows;
-use crate::stanza::{IqKind, Kind, MessageKind, Parcel, PresenceKind, Receipt, Way};
+use crate::stanza::{IqKind, Kind, MessageKind, Parcel, PresenceKind, Way};
 use crate::xml::{Element, Writer};
 
 use super::outgoing::{honest, result, stamped, stamped_presence};
@@ -14,29 +15,42 @@ use super::used_ids::Addressee;
 use super::{Account, Progress};
 
 impl Account {
-    /// Passes a stanza on to a room. It is stamped with the place of the sender in the room, as the others are to see it.
+    /// Passes a presence or an iq on to a room. It is stamped with the place of the sender in the room, as the others are to see it.
     pub(super) fn visits(
         &mut self,
         from: SessionId,
         room: (DialogId, Option<&str>),
         kind: Kind,
         stanza: Element<'_>,
-        receipt: Option<Receipt>,
         turn: &mut Turn<'_>,
-    ) -> bool {
-        let Some(sender) = self.full_sender(from) else { return false };
+    ) {
+        let Some(sender) = self.full_sender(from) else { return };
         let (dialog, nick) = room;
         let place = self.place_in(dialog, turn);
-        let set = [("to", None)];
         let bytes = match kind {
-            Kind::Message { .. } => honest(stanza, &place, &set, turn.site),
             Kind::Presence { .. } => stamped_presence(stanza, &place, None),
-            Kind::Iq(_) => stamped(stanza, &place, &set),
+            Kind::Message { .. } | Kind::Iq(_) => stamped(stanza, &place, &[("to", None)]),
         };
-        let parcel = Parcel { receipt, ..Parcel::new(sender, nick.map(Into::into), kind, bytes) };
-        let id_used = matches!(kind, Kind::Message { kind: MessageKind::Groupchat, .. })
-            && self.clashes(stanza, Addressee::Room(dialog));
-        turn.out.send(Owner::Dialog(self.id.app, dialog), Note::Visit { session: from, id_used, parcel });
+        let parcel = Parcel::new(sender, nick.map(Into::into), kind, bytes);
+        turn.out.send(Owner::Dialog(self.id.app, dialog), Note::Visit { session: from, id_used: false, parcel });
+    }
+
+    /// Passes a message on to a room, stamped likewise. Returns whether the room reports it as handled.
+    pub(super) fn says_in_room(
+        &mut self,
+        sending: &Sending<'_>,
+        dialog: DialogId,
+        nick: Option<&str>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let &Sending { session, message, kind, look, receipt, .. } = sending;
+        let Some(sender) = self.full_sender(session) else { return false };
+        let place = self.place_in(dialog, turn);
+        let bytes = honest(sending, &place, &[("to", None)], turn.site);
+        let id_used = kind == MessageKind::Groupchat && self.clashes(message, Addressee::Room(dialog));
+        let kind = Kind::Message { kind, lasting: look.is_lasting() };
+        let parcel = Parcel { receipt, look, ..Parcel::new(sender, nick.map(Into::into), kind, bytes) };
+        turn.out.send(Owner::Dialog(self.id.app, dialog), Note::Visit { session, id_used, parcel });
         receipt.is_some()
     }
 
@@ -65,17 +79,27 @@ impl Account {
 
     /// The way of a message to another user. Server notes §3.4: chat messages alone are saved, and none to oneself, but for what
     /// the user prefers to have kept. A marker is noted by the dialog of the message it is about, and goes its way.
-    pub(super) fn way(&mut self, to: AccountId, kind: MessageKind, message: Element<'_>, turn: &mut Turn<'_>) -> Way {
+    pub(super) fn way(
+        &mut self,
+        to: AccountId,
+        kind: MessageKind,
+        look: Look,
+        message: Element<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Way {
         if to == self.id {
             return Way::Straight;
         }
         let is_chat = kind == MessageKind::Chat;
-        if let Some(marker) = dialog::marker(message).filter(|_| is_chat) {
+        if is_chat
+            && look.is(Facts::MARKER)
+            && let Some(marker) = dialog::marker(message)
+        {
             self.notes_marker(to.user, marker, message, turn);
             return Way::Straight;
         }
-        let asks = is_chat && dialog::saved_params(message).is_some();
-        if !asks && !self.prefers_kept(to, kind, message, turn.site) {
+        let asks = is_chat && look.is(Facts::PARAMS) && dialog::saved_params(message).is_some();
+        if !asks && !self.prefers_kept(to, kind, look, turn.site) {
             return Way::Straight;
         }
         if self.clashes(message, Addressee::User(to.user)) { Way::ToKeepAnew } else { Way::ToKeep }

@@ -187,7 +187,8 @@ impl Dialog {
             }
             self.set_subject(subject, user, turn);
         } else if marker(message).is_none()
-            && (saved_params(message).is_some() || (turn.site.archiving.rooms && is_archived(message)))
+            && (saved_params(message).is_some()
+                || (turn.site.archiving.rooms && is_archived(turn.site.chain.look(MessageKind::Groupchat, message))))
         {
             return self.saves_in_room(session, parcel, user, id_used, turn);
         }

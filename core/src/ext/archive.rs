@@ -15,6 +15,7 @@
 //! | the stanzas of the answer | `inquiry` |
 //! | what is to be archived | `prefs` |
 
+use super::chain::{Facts, Look, Watch};
 use super::{At, Extension, IqRoute, Request, Spec, nothing};
 use crate::account::Account;
 use crate::effect::{Site, Turn};
@@ -27,7 +28,6 @@ use crate::owner::AccountId;
 use crate::route::{Target, target};
 use crate::row::Rows;
 use crate::stanza::{IqAnswer, IqKind};
-use crate::xml::Element;
 
 mod inquiry;
 mod prefs;
@@ -62,12 +62,10 @@ pub(super) static ARCHIVE: Extension = Extension {
 pub(super) use prefs::PREFERENCES;
 pub use prefs::{Prefs, Usual};
 
-/// Whether a message that does not ask to be kept may be, where that is preferred: one that says something, and does not say no.
-/// §5.1, XEP-0334 §4.2 and §4.3.
-pub(crate) fn is_archived(message: Element<'_>) -> bool {
-    let says_no =
-        |child: Element<'_>| child.ns() == ns::HINTS && matches!(child.name(), "no-store" | "no-permanent-store");
-    message.child("body", ns::CLIENT).is_some() && !message.children().any(says_no)
+/// Whether a message that does not ask to be kept may be, where that is preferred: one that has a body or says that it is worth
+/// it, and does not say no. §5.1, XEP-0334 §4.
+pub(crate) fn is_archived(look: Look) -> bool {
+    (look.is(Facts::BODY) || look.is(Facts::STORE)) && !look.is(Facts::NO_STORE) && !look.is(Facts::NO_ARCHIVE)
 }
 
 /// The dialogs write the ids, as they save: [`crate::dialog`].
@@ -75,6 +73,10 @@ pub(super) static STANZA_IDS: Extension = Extension {
     name: "Unique and Stable Stanza IDs",
     spec: Spec::Xep(359, "0.7.0"),
     account_features: &[ns::STANZA_ID],
+    messages: &[
+        Watch::facts(ns::STANZA_ID, &["stanza-id"], Facts::CLAIM),
+        Watch::facts(ns::STANZA_ID, &["origin-id"], Facts::NONE),
+    ],
     ..Extension::NONE
 };
 

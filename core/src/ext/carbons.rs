@@ -16,11 +16,11 @@
 
 use bytes::Bytes;
 
+use super::chain::{Facts, Look, Watch};
 use super::{At, Extension, IqRoute, Request, Spec, nothing};
-use crate::account::{self, Account};
+use crate::account::Account;
 use crate::effect::Turn;
 use crate::error::Condition;
-use crate::model::dialog;
 use crate::ns;
 use crate::row::Rows;
 use crate::stanza::{IqAnswer, IqKind, MessageKind};
@@ -34,6 +34,12 @@ pub(super) static CARBONS: Extension = Extension {
     iq: &[
         IqRoute { at: At::Home, kind: IqKind::Set, ns: ns::CARBONS, name: "enable", plan: nothing, apply: on_enable },
         IqRoute { at: At::Home, kind: IqKind::Set, ns: ns::CARBONS, name: "disable", plan: nothing, apply: on_disable },
+    ],
+    messages: &[
+        Watch::facts(ns::CARBONS, &["private"], Facts::NO_COPY),
+        Watch::facts(ns::CARBONS, &["sent"], Facts::NO_COPY.and(Facts::SAYS)),
+        // For the sake of the SDKs, as the module says: a receipt (XEP-0184), or something forged.
+        Watch::facts("", &["received"], Facts::NO_COPY),
     ],
     ..Extension::NONE
 };
@@ -55,20 +61,13 @@ fn switch(request: &Request<'_>, account: &mut Account, on: bool) -> IqAnswer {
 }
 
 /// Whether the sender's other clients get a copy of a message to somebody else.
-pub(crate) fn is_copied(kind: MessageKind, message: Element<'_>) -> bool {
+pub(crate) fn is_copied(kind: MessageKind, look: Look) -> bool {
     let eligible = match kind {
-        MessageKind::Chat => account::is_lasting(message) && dialog::marker(message).is_none(),
-        MessageKind::Normal => message.child("body", ns::CLIENT).is_some(),
+        MessageKind::Chat => !look.is_state() && !look.is(Facts::MARKER),
+        MessageKind::Normal => look.is(Facts::BODY),
         MessageKind::Error | MessageKind::Groupchat | MessageKind::Headline => false,
     };
-    eligible && !message.children().any(forbids)
-}
-
-fn forbids(child: Element<'_>) -> bool {
-    // The first for the sake of the SDKs, as the module says: a receipt (XEP-0184), or something forged.
-    child.name() == "received"
-        || child.ns() == ns::CARBONS && matches!(child.name(), "private" | "sent")
-        || child.is("no-copy", ns::HINTS)
+    eligible && !look.is(Facts::NO_COPY)
 }
 
 /// The copy of a message as it was delivered, but for the resource that it is for. §7 keeps the type outside; SDKs need the id
@@ -102,6 +101,7 @@ pub(crate) fn is_copy(message: Element<'_>, own: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ext::CHAIN;
     use crate::ext::stage::{self, ADAM, Stage};
     use crate::xml::{Context, Limits, Nodes};
 
@@ -144,7 +144,9 @@ mod tests {
             (false, "<body>x</body><received xmlns='urn:xmpp:carbons:2'/>"),
             (false, "<body>x</body><sent xmlns='urn:xmpp:carbons:2'/>"),
         ] {
-            let is = |kind| with(&format!("<message>{content}</message>"), |message| is_copied(kind, message));
+            let is = |kind| {
+                with(&format!("<message>{content}</message>"), |message| is_copied(kind, CHAIN.look(kind, message)))
+            };
             assert_eq!(is(MessageKind::Chat), copied, "{content}");
             assert_eq!(is(MessageKind::Normal), copied && content.contains("<body>"), "{content}");
             for kind in [MessageKind::Headline, MessageKind::Groupchat, MessageKind::Error] {

@@ -12,8 +12,7 @@ use crate::xml::Writer;
 pub(super) static DISCO: Extension = Extension {
     name: "Service Discovery",
     spec: Spec::Xep(30, "2.5rc3"),
-    // XEP-0160 §4: `msgoffline` says that messages wait for users who are away.
-    server_features: &[ns::DISCO_INFO, ns::DISCO_ITEMS, ns::MSG_OFFLINE],
+    server_features: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
     account_features: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
     iq: &[
         get(At::Server, ns::DISCO_INFO, server_info),

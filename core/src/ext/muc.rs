@@ -1,5 +1,6 @@
 //! XEP-0045: Multi-User Chat, the service. The rooms themselves are the dialogs' ([`crate::dialog`]).
 
+use super::chain::{Facts, Watch};
 use super::{Extension, Spec};
 use crate::effect::Site;
 use crate::error::Condition;
@@ -14,8 +15,16 @@ use crate::xml::{Element, Writer};
 pub(super) static MULTI_USER_CHAT: Extension =
     Extension { name: "Multi-User Chat", spec: Spec::Xep(45, "1.35.1"), ..Extension::NONE };
 
-pub(super) static CHAT_MARKERS: Extension =
-    Extension { name: "Chat Markers", spec: Spec::Xep(333, "1.0.0"), ..Extension::NONE };
+pub(super) static CHAT_MARKERS: Extension = Extension {
+    name: "Chat Markers",
+    spec: Spec::Xep(333, "1.0.0"),
+    messages: &[Watch::facts(
+        ns::CHAT_MARKERS,
+        &["received", "displayed", "acknowledged"],
+        Facts::MARKER.and(Facts::SAYS),
+    )],
+    ..Extension::NONE
+};
 
 /// Rooms that one answer lists.
 const ROOMS_MAX: usize = 200;

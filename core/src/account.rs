@@ -17,6 +17,7 @@ use crate::effect::{Effect, Ending, Note, ReplyTo, SessionId, Site, Turn};
 use crate::error::{Condition, StreamCondition, StreamError};
 use crate::ext;
 use crate::ext::archive::Prefs;
+use crate::ext::pep::Pep;
 use crate::jid::FullJid;
 use crate::limits::RESOURCES_MAX;
 use crate::model::account::{self as record, AccountRow};
@@ -31,8 +32,10 @@ use crate::xml::Element;
 pub mod acks;
 mod archiving;
 mod copies;
+mod events;
 mod held;
 mod incoming;
+mod interest;
 mod lookup;
 pub mod offline;
 mod outgoing;
@@ -51,6 +54,7 @@ pub use incoming::Course;
 
 use acks::Acks;
 use held::Held;
+use interest::{Interest, KnownCaps};
 use lookup::Lookup;
 use offline::{Drain, Queue, Reissue};
 use presence::Presence;
@@ -91,6 +95,10 @@ pub struct Account {
     after_result: Vec<Bytes>,
     /// The iq in hand has to see more rows.
     lookup: Option<Lookup>,
+    /// What the user has published, if anything. XEP-0163
+    pep: Option<Box<Pep>>,
+    /// What is known of the user's clients. XEP-0115
+    known_caps: KnownCaps,
 }
 
 /// One connected resource.
@@ -116,6 +124,8 @@ pub struct Session {
     carbons: bool,
     /// Set while nobody looks at the client: what it need not know yet. XEP-0352.
     held: Option<Box<Held>>,
+    /// What it wants to hear of, if it has said what it can do. XEP-0115
+    interest: Option<Box<Interest>>,
 }
 
 impl Session {
@@ -201,6 +211,7 @@ impl Account {
             .and(Queue::reads(id))
             .and(LastSeen::reads(id))
             .and(Prefs::reads(id))
+            .and(Pep::reads(id))
     }
 
     /// The account in these rows; one of a user who does not exist is there too, and answers as RFC 6121 §8.5.1 wants.
@@ -213,6 +224,7 @@ impl Account {
             queue: Queue::load(&mut rows)?,
             seen: LastSeen::load(&mut rows)?,
             archiving: Prefs::load(&mut rows)?,
+            pep: Pep::load(id, &mut rows)?,
             told_seen: None,
             sessions: Vec::new(),
             draining: None,
@@ -223,6 +235,7 @@ impl Account {
             last_job: 0,
             after_result: Vec::new(),
             lookup: None,
+            known_caps: KnownCaps::default(),
         })
     }
 
@@ -308,6 +321,7 @@ impl Account {
             acks: None,
             carbons: false,
             held: None,
+            interest: None,
         });
         Ok(jid)
     }
@@ -383,6 +397,7 @@ impl Account {
                 | Command::Dialog(_) => Reads::none(),
             },
             Note::Drain(session) => self.plan_drain(*session),
+            Note::Wants { from, nodes } => self.plan_last(from, nodes),
             Note::Returned(_)
             | Note::Confirmed(_)
             | Note::Copied { .. }
@@ -420,6 +435,7 @@ impl Account {
                 turn.out.push(Effect::WriteBehind(batch));
             }
             Note::Drain(session) => self.drain(session, rows, turn)?,
+            Note::Wants { from, nodes } => self.sends_last(&from, &nodes, rows, turn)?,
             Note::Returned(messages) => self.returned(messages, turn),
             Note::Handled { session, seq } => self.handled(session, seq, turn),
             Note::Round { .. } | Note::Visit { .. } | Note::Absent { .. } => {
@@ -483,6 +499,7 @@ impl Account {
         self.queue = Queue::default();
         self.seen = None;
         self.archiving = None;
+        self.pep = None;
     }
 
     /// Ends every session: the password that opened them is no longer the user's.

@@ -175,6 +175,7 @@ impl Dialog {
             | Note::Command { .. }
             | Note::Drain(_)
             | Note::Returned(_)
+            | Note::Wants { .. }
             | Note::Handled { .. } => {
                 debug_assert!(false, "not for a dialog");
                 Ok(Progress::Done)

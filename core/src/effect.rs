@@ -18,7 +18,7 @@ use crate::model::dialog::Pairs;
 use crate::model::jobs;
 use crate::owner::{AccountId, Owner};
 use crate::row::Batch;
-use crate::stanza::{Entrusted, Parcel};
+use crate::stanza::{Entrusted, Parcel, Sender};
 use crate::time::Now;
 
 /// A connected resource, unique within the shard that owns its account for as long as the process lives.
@@ -91,6 +91,14 @@ pub enum Note {
     },
     /// The command of this job is on disk at its owner.
     Confirmed(u64),
+    /// To a user whose presence it sees: a resource that has come wants to hear of these nodes, and to begin with the newest item of
+    /// each. XEP-0163 §4.3.4
+    Wants {
+        /// The resource.
+        from: Sender,
+        /// The names of the nodes, with line feeds between them.
+        nodes: Arc<str>,
+    },
     /// Messages that were entrusted to a session which has ended without taking them.
     Returned(Vec<Entrusted>),
     /// That session of the account can take more of what waited while its user was away.

@@ -15,7 +15,9 @@ use crate::stream::{Feature, Features};
 use crate::xml::{Element, Writer};
 
 pub(crate) mod archive;
-mod caps;
+pub(crate) mod avatar;
+mod bookmarks;
+pub(crate) mod caps;
 pub(crate) mod carbons;
 pub mod chain;
 mod chat_states;
@@ -30,6 +32,7 @@ mod hints;
 mod last_activity;
 pub(crate) mod muc;
 mod offline_messages;
+pub(crate) mod pep;
 mod ping;
 mod private_storage;
 mod registration;
@@ -74,6 +77,14 @@ pub static EXTENSIONS: &[&Extension] = &[
     &archive::ARCHIVE,
     &archive::PREFERENCES,
     &archive::STANZA_IDS,
+    &pep::PUBLISH_SUBSCRIBE,
+    &pep::PERSONAL_EVENTING,
+    &pep::PRIVATE_DATA,
+    &avatar::AVATAR,
+    &avatar::VCARD_AVATAR,
+    &avatar::CONVERSION,
+    &bookmarks::BOOKMARKS,
+    &pep::DISPLAYED,
     &carbons::CARBONS,
     &hints::HINTS,
     &client_state::CLIENT_STATE,
@@ -101,6 +112,10 @@ pub struct Extension {
     pub spec: Spec,
     /// What disco#info of the server announces.
     pub server_features: &'static [&'static str],
+    /// As what disco#info shows the server, besides as a server: category and type.
+    pub server_identities: &'static [(&'static str, &'static str)],
+    /// As what disco#info shows an account, besides as an account.
+    pub account_identities: &'static [(&'static str, &'static str)],
     /// What disco#info of the server says besides features. XEP-0128
     pub server_forms: &'static [ServerForm],
     /// What disco#info of an account announces.
@@ -123,6 +138,8 @@ impl Extension {
         name: "",
         spec: Spec::Rfc(6120, ""),
         server_features: &[],
+        server_identities: &[],
+        account_identities: &[],
         server_forms: &[],
         account_features: &[],
         stream_features: &[],

@@ -28,6 +28,30 @@ pub const PRIVATE_ITEMS_MAX: usize = 128;
 pub const PRIVATE_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of the name and the namespace of a thing in private storage.
 pub const PRIVATE_NAME_BYTES_MAX: usize = 512;
+/// Nodes of one account. XEP-0163
+pub const PEP_NODES_MAX: usize = 256;
+/// Items of one node: what `max` means.
+pub const PEP_ITEMS_MAX: usize = 1_000;
+/// Bytes of one item's payload: a picture in Base64.
+pub const PEP_ITEM_BYTES_MAX: usize = 192 * 1024;
+/// Bytes of all items of one node; one answer may have to hold them.
+pub const PEP_NODE_BYTES_MAX: u64 = 1024 * 1024;
+/// Bytes of all items of one account.
+pub const PEP_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of the name of a node or the id of an item.
+pub const PEP_NAME_BYTES_MAX: usize = 1_023;
+/// Bytes of a node's title or description.
+pub const PEP_TEXT_BYTES_MAX: usize = 1_023;
+/// Those who have subscribed to one node by name.
+pub const PEP_SUBSCRIBERS_MAX: usize = 256;
+/// Items that one request can name.
+pub const PEP_REQUEST_ITEMS_MAX: usize = 100;
+/// Bytes of the names of the nodes that one client wants to hear of; of more it hears nothing.
+pub const INTEREST_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of what a client calls its capabilities. XEP-0115
+pub const CAPS_BYTES_MAX: usize = 512;
+/// Capabilities that an account knows of its user's clients.
+pub const CAPS_KNOWN_MAX: usize = 16;
 /// Live REST sessions of one user; a new one ends the one that was not used for the longest time.
 pub const TOKENS_PER_USER_MAX: usize = 64;
 /// Offline stanzas kept for one account.

@@ -100,6 +100,12 @@ pub const PUBSUB_ERRORS: &str = "http://jabber.org/protocol/pubsub#errors";
 pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 /// XEP-0060: publish-subscribe, owners.
 pub const PUBSUB_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";
+/// XEP-0060 §16.4.4: a node's configuration's `FORM_TYPE`.
+pub const PUBSUB_NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
+/// XEP-0060 §5.4: what a node is about, the `FORM_TYPE`.
+pub const PUBSUB_META_DATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
+/// XEP-0060 §7.1.5: what a publication asks of its node, the `FORM_TYPE`.
+pub const PUBSUB_PUBLISH_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
 /// XEP-0077: in-band registration.
 pub const REGISTER: &str = "jabber:iq:register";
 /// XEP-0077: in-band registration, the stream feature.
@@ -112,6 +118,10 @@ pub const AMP: &str = "http://jabber.org/protocol/amp";
 pub const AMP_FEATURE: &str = "http://jabber.org/features/amp";
 /// XEP-0079 §8: advanced message processing, error conditions.
 pub const AMP_ERRORS: &str = "http://jabber.org/protocol/amp#errors";
+/// XEP-0084: user avatars, the pictures; also the node that they are on.
+pub const AVATAR_DATA: &str = "urn:xmpp:avatar:data";
+/// XEP-0084: user avatars, what pictures there are; also the node that says so.
+pub const AVATAR_METADATA: &str = "urn:xmpp:avatar:metadata";
 /// XEP-0085: chat states.
 pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 /// XEP-0091: delay before XEP-0203, for old clients.
@@ -190,3 +200,11 @@ pub const SEARCH: &str = "jabber:iq:search";
 pub const CHANNEL_BINDING: &str = "urn:xmpp:sasl-cb:0";
 /// XEP-0478: stream limits.
 pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
+/// XEP-0048: bookmarks, as one element.
+pub const BOOKMARKS_LEGACY: &str = "storage:bookmarks";
+/// XEP-0402: bookmarks, one item each; also the node that they are on.
+pub const BOOKMARKS: &str = "urn:xmpp:bookmarks:1";
+/// XEP-0402 §6.3: the disco feature of a server whose private XML storage holds the same bookmarks.
+pub const BOOKMARKS_COMPAT: &str = "urn:xmpp:bookmarks:1#compat";
+/// XEP-0398 §2: the disco feature of a server that makes one picture of the two kinds.
+pub const AVATAR_CONVERSION: &str = "urn:xmpp:pep-vcard-conversion:0";

@@ -104,6 +104,11 @@ impl Key {
         &self.0
     }
 
+    /// The text that the key ends in, when it was appended to the first `at` bytes and holds no NUL (as no text of XML does).
+    pub fn text_after(&self, at: usize) -> Option<&str> {
+        std::str::from_utf8(self.0.get(at..)?.strip_suffix(&[0, 0])?).ok()
+    }
+
     /// All keys that begin with this one.
     pub fn all_below(&self) -> Range {
         let mut end = self.0.clone();
@@ -344,6 +349,16 @@ mod tests {
 
     fn account(app: u32, user: u64) -> Key {
         Key::of(&Owner::Account(AccountId { app: AppId(app), user: UserId(user) }))
+    }
+
+    #[test]
+    fn the_last_text_can_be_read_again() {
+        let prefix = account(1, 2).text("node").as_slice().len();
+        for text in ["", "a", "ü", "a b"] {
+            assert_eq!(account(1, 2).text("node").text(text).text_after(prefix), Some(text));
+        }
+        assert_eq!(account(1, 2).text("node").u64(7).text_after(prefix), None);
+        assert_eq!(account(1, 2).text_after(1000), None);
     }
 
     #[test]

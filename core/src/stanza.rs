@@ -180,6 +180,17 @@ pub struct Parcel {
     pub copied: bool,
     /// What it is, if it is a message that a client or a component has sent.
     pub look: Look,
+    /// What it tells of, when it is an event (XEP-0163). It says nothing of its recipient then.
+    pub topic: Option<Arc<Topic>>,
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// The node.
+    pub node: Box<str>,
+    /// The recipient has subscribed to the node by its name, rather than to presence alone.
+    pub by_name: bool,
 }
 
 /// The way of a stanza from one user to another. A message that is kept makes a round from the recipient's account by the dialog of
@@ -202,7 +213,17 @@ pub enum Way {
 impl Parcel {
     /// A stanza that nobody waits to hear of.
     pub fn new(from: Sender, resource: Option<Box<str>>, kind: Kind, stanza: Bytes) -> Parcel {
-        Parcel { from, resource, kind, stanza, receipt: None, way: Way::Straight, copied: false, look: Look::default() }
+        Parcel {
+            from,
+            resource,
+            kind,
+            stanza,
+            receipt: None,
+            way: Way::Straight,
+            copied: false,
+            look: Look::default(),
+            topic: None,
+        }
     }
 }
 

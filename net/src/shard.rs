@@ -587,6 +587,7 @@ impl<D: Desk> Shard<D> {
             | Note::Returned(_)
             | Note::Drain(_)
             | Note::Handled { .. }
+            | Note::Wants { .. }
             | Note::Visit { .. }
             | Note::Absent { .. } => {
                 debug_assert!(false, "not for a directory");
@@ -810,6 +811,7 @@ fn unanswered(note: &Note) -> Option<ReplyTo> {
         | Note::Confirmed(_)
         | Note::Drain(_)
         | Note::Handled { .. }
+        | Note::Wants { .. }
         | Note::Visit { .. }
         | Note::Absent { .. } => None,
     }

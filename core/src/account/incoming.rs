@@ -35,7 +35,9 @@ impl Parcel {
     /// Of no use to a user none of whose resources is connected.
     pub(super) fn is_of_the_moment(&self) -> bool {
         match self.kind {
-            Kind::Message { kind: MessageKind::Headline | MessageKind::Groupchat, .. } => self.resource.is_none(),
+            Kind::Message { kind: MessageKind::Headline | MessageKind::Groupchat, .. } => {
+                self.resource.is_none() || self.topic.is_some()
+            }
             Kind::Message { kind: MessageKind::Error, .. } => true,
             Kind::Message { kind: MessageKind::Chat | MessageKind::Normal, .. } => false,
             Kind::Presence { .. } => true,
@@ -74,6 +76,9 @@ impl Account {
     }
 
     fn takes_message(&mut self, parcel: &Parcel, kind: MessageKind, lasting: bool, turn: &mut Turn<'_>) {
+        if let Some(topic) = &parcel.topic {
+            return self.takes_event(parcel, topic, turn);
+        }
         let course = self.course(parcel, kind, lasting);
         if !parcel.look.has_hooks() {
             return self.follow(course, parcel, kind, lasting, turn);

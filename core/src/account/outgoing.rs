@@ -207,8 +207,12 @@ impl Account {
         rows: Option<Rows>,
         turn: &mut Turn<'_>,
     ) -> Progress {
-        // An answer to the server: its ping, or a roster push. Having come is all it is good for.
-        let (true, Some(payload)) = (kind.is_request(), iq.first_child()) else { return Progress::Done };
+        // An answer to the server: its ping, a roster push, or what the client can do.
+        if !kind.is_request() {
+            self.hears_answer(from, kind, iq, turn);
+            return Progress::Done;
+        }
+        let Some(payload) = iq.first_child() else { return Progress::Done };
         let Some(sender) = self.full_sender(from) else { return Progress::Done };
         let route = match ext::find(kind, payload, place) {
             Ok(route) => route,

@@ -28,7 +28,7 @@ pub struct Presence {
     /// RFC 6121 §4.7.2.3
     pub priority: i8,
     /// The stanza from the full JID, without `to`.
-    stanza: Bytes,
+    pub(super) stanza: Bytes,
 }
 
 impl Account {
@@ -99,7 +99,10 @@ impl Account {
             return;
         }
         let Some(sender) = self.full_sender(from) else { return };
-        let bytes = stamped_presence(stanza, &sender.jid, Some(to.as_str()));
+        let mut bytes = stamped_presence(stanza, &sender.jid, Some(to.as_str()));
+        if kind == PresenceKind::Available {
+            bytes = self.advertises(bytes);
+        }
         let kind = Kind::Presence { kind, directed: true };
         let parcel = Parcel::new(sender, resource.map(Into::into), kind, bytes);
         self.post(account, parcel, turn);
@@ -150,7 +153,7 @@ impl Account {
     fn appear(&mut self, from: SessionId, stanza: Element<'_>, turn: &mut Turn<'_>) {
         let Some(session) = self.session(from) else { return };
         let priority = priority(stanza);
-        let bytes = stamped_presence(stanza, &session.jid, None);
+        let bytes = self.advertises(stamped_presence(stanza, &session.jid, None));
         let first = session.presence.is_none();
         let wanted_messages = session.takes_messages();
         let presence = Presence { priority, stanza: bytes };
@@ -161,6 +164,7 @@ impl Account {
         if first {
             self.welcome(from, turn);
         }
+        self.reads_caps(from, stanza, first, turn);
         self.tells_seen(turn);
         match (wanted_messages, priority >= 0) {
             (false, true) => self.starts_taking(from, turn),
@@ -248,7 +252,7 @@ impl Account {
 
     /// Tells all who may see it, and the user's own resources: the sender gets its presence back, which clients take for
     /// the sign that they are connected.
-    fn broadcast(&self, stanza: &Bytes, from: SessionId, kind: PresenceKind, turn: &mut Turn<'_>) {
+    pub(super) fn broadcast(&self, stanza: &Bytes, from: SessionId, kind: PresenceKind, turn: &mut Turn<'_>) {
         let Some(sender) = self.full_sender(from) else { return };
         let own = addressed(stanza, &self.jid);
         for session in &self.sessions {
@@ -344,7 +348,7 @@ fn unavailable(jid: &str) -> Bytes {
     bytes.into()
 }
 
-fn addressed(stanza: &[u8], to: &str) -> Bytes {
+pub(super) fn addressed(stanza: &[u8], to: &str) -> Bytes {
     let mut bytes = Vec::with_capacity(stanza.len() + to.len() + 8);
     splice::with_attribute(stanza, "to", to, &mut bytes);
     bytes.into()

@@ -73,6 +73,10 @@ impl Account {
         let Some(with) = parcel.from.account.map(|account| account.user).filter(|&user| user != self.id.user) else {
             return Some(parcel);
         };
+        // What happens on nodes is said by the account, not by its user, and in no order with what he says.
+        if parcel.topic.is_some() {
+            return Some(parcel);
+        }
         match parcel.way {
             Way::Dialog => return Some(parcel),
             Way::Round => {

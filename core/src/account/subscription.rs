@@ -124,6 +124,9 @@ impl Account {
         {
             self.sends_step(reply, &step.from, account, turn);
         }
+        if received.deliver && step.kind == Subscription::Subscribed {
+            self.asks_contact_for_last(&step.from, turn);
+        }
         // §3.3.3: who no longer subscribes sees everyone leave.
         if step.kind == Subscription::Unsubscribe && was_seen {
             self.show_to(&step.from, false, turn);

@@ -95,6 +95,7 @@ fn a_message_that_waits_is_written_before_it_counts_as_taken_care_of() {
         way: Way::Straight,
         copied: false,
         look: Look::default(),
+        topic: None,
     };
     let mut out = Effects::new();
     turn(&mut out, |turn| account.note(Note::Stanza(parcel), Rows::default(), turn)).expect("no rows are read");

@@ -28,6 +28,9 @@ impl Account {
         let (dialog, nick) = room;
         let place = self.place_in(dialog, turn);
         let bytes = match kind {
+            Kind::Presence { kind: PresenceKind::Available, .. } => {
+                self.advertises(stamped_presence(stanza, &place, None))
+            }
             Kind::Presence { .. } => stamped_presence(stanza, &place, None),
             Kind::Message { .. } | Kind::Iq(_) => stamped(stanza, &place, &[("to", None)]),
         };

@@ -1,4 +1,4 @@
-//! Changing a few children of a message that is on its way, and leaving every other byte as it came.
+//! Changing a few children of a stanza that is on its way, and leaving every other byte as it came.
 
 use crate::ns;
 use crate::xml::{Element, Writer};
@@ -13,9 +13,9 @@ pub(crate) struct Inside<'a> {
     pub append: &'a dyn Fn(&mut Writer<'_>),
 }
 
-/// The message without the children that `drop` names, with `inside` changed and `append` at its end.
+/// The message (or whatever element) without the children that `drop` names, with `inside` changed and `append` at its end.
 ///
-/// The message must stand for itself in a stream whose default namespace is `jabber:client`, as
+/// It must stand for itself in a stream whose default namespace is `jabber:client`, as
 /// [`splice::forward`](crate::xml::splice::forward) writes it. What is appended inside a child is in `jabber:client` too,
 /// whatever prefix the child has.
 pub(crate) fn rewritten(
@@ -55,7 +55,9 @@ pub(crate) fn rewritten(
     }
     out.extend_from_slice(&content.as_bytes()[at..]);
     append(&mut Writer::new(&mut out));
-    out.extend_from_slice(b"</message>");
+    out.extend_from_slice(b"</");
+    out.extend_from_slice(message.qualified_name().as_bytes());
+    out.push(b'>');
     out
 }
 

@@ -1,11 +1,14 @@
 //! XEP-0030: Service Discovery.
 
+use std::borrow::Cow;
+
+use super::pep::{self, DiscoNode};
 use super::{At, EXTENSIONS, Extension, IqRoute, Request, Spec, caps, nothing};
 use crate::account::Account;
 use crate::effect::{Site, Turn};
 use crate::error::Condition;
 use crate::ns;
-use crate::row::Rows;
+use crate::row::{Reads, Rows};
 use crate::stanza::{IqAnswer, IqKind};
 use crate::xml::Writer;
 
@@ -17,8 +20,8 @@ pub(super) static DISCO: Extension = Extension {
     iq: &[
         get(At::Server, ns::DISCO_INFO, server_info),
         get(At::Server, ns::DISCO_ITEMS, server_items),
-        get(At::AnyAccount, ns::DISCO_INFO, account_info),
-        get(At::AnyAccount, ns::DISCO_ITEMS, account_items),
+        of_account(ns::DISCO_INFO, plan_info, account_info),
+        of_account(ns::DISCO_ITEMS, plan_items, account_items),
     ],
     ..Extension::NONE
 };
@@ -27,6 +30,12 @@ type Answer = fn(&Request<'_>, &mut Account, Rows, &mut Turn<'_>) -> IqAnswer;
 
 const fn get(at: At, ns: &'static str, apply: Answer) -> IqRoute {
     IqRoute { at, kind: IqKind::Get, ns, name: "query", plan: nothing, apply }
+}
+
+type Plan = fn(&Request<'_>, &Account) -> Reads;
+
+const fn of_account(ns: &'static str, plan: Plan, apply: Answer) -> IqRoute {
+    IqRoute { at: At::AnyAccount, kind: IqKind::Get, ns, name: "query", plan, apply }
 }
 
 fn server_info(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
@@ -42,27 +51,47 @@ fn server_info(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<
 pub(super) fn of_server(site: &Site, node: Option<&str>) -> Vec<u8> {
     let features = EXTENSIONS.iter().flat_map(|extension| extension.server_features);
     let forms = EXTENSIONS.iter().flat_map(|extension| extension.server_forms);
-    info(node, &[("server", "im")], features, |xml| forms.for_each(|form| form(site, xml)))
+    let others = EXTENSIONS.iter().flat_map(|extension| extension.server_identities);
+    info(node, [("server", "im")].iter().chain(others), features, |xml| forms.for_each(|form| form(site, xml)))
 }
 
 /// XEP-0030 §8: strangers learn nothing about who exists.
-fn account_info(request: &Request<'_>, account: &mut Account, _: Rows, _: &mut Turn<'_>) -> IqAnswer {
+fn account_info(request: &Request<'_>, account: &mut Account, rows: Rows, _: &mut Turn<'_>) -> IqAnswer {
+    if let Some(node) = node(request) {
+        return pep::discover(account, DiscoNode::Info, &node, request.from, rows);
+    }
     for_friends(request, account)?;
-    no_node(request)?;
     let features = EXTENSIONS.iter().flat_map(|extension| extension.account_features);
-    Ok(info(None, &[("account", "registered")], features, |_| {}))
+    let others = EXTENSIONS.iter().flat_map(|extension| extension.account_identities);
+    Ok(info(None, [("account", "registered")].iter().chain(others), features, |_| {}))
 }
 
-/// The resources that are there. XEP-0030 §4.2 lets a server name them to those who see them anyway.
-fn account_items(request: &Request<'_>, account: &mut Account, _: Rows, _: &mut Turn<'_>) -> IqAnswer {
+/// The node of the account that is asked about.
+fn node<'a>(request: &Request<'a>) -> Option<Cow<'a, str>> {
+    request.payload.attr("node").filter(|node| !node.is_empty())
+}
+
+fn plan_info(request: &Request<'_>, account: &Account) -> Reads {
+    node(request).map_or_else(Reads::none, |node| pep::plan_disco(account, DiscoNode::Info, &node, request.from))
+}
+
+fn plan_items(request: &Request<'_>, account: &Account) -> Reads {
+    node(request).map_or_else(Reads::none, |node| pep::plan_disco(account, DiscoNode::Items, &node, request.from))
+}
+
+/// The resources that are there, and the nodes. XEP-0030 §4.2 lets a server name them to those who see them anyway.
+fn account_items(request: &Request<'_>, account: &mut Account, rows: Rows, _: &mut Turn<'_>) -> IqAnswer {
+    if let Some(node) = node(request) {
+        return pep::discover(account, DiscoNode::Items, &node, request.from, rows);
+    }
     for_friends(request, account)?;
-    no_node(request)?;
     let mut out = Vec::new();
     let mut xml = Writer::new(&mut out);
     xml.open("query").ns(ns::DISCO_ITEMS);
     for session in account.sessions().iter().filter(|session| session.is_available()) {
         xml.leaf("item", &[("jid", session.jid())]);
     }
+    pep::write_nodes(account, request.from, &mut xml);
     xml.close();
     drop(xml);
     Ok(out)
@@ -92,7 +121,7 @@ fn no_node(request: &Request<'_>) -> Result<(), Condition> {
 
 fn info<'a>(
     node: Option<&str>,
-    identities: &[(&str, &str)],
+    identities: impl Iterator<Item = &'a (&'a str, &'a str)>,
     features: impl Iterator<Item = &'a &'static str>,
     forms: impl FnOnce(&mut Writer<'_>),
 ) -> Vec<u8> {

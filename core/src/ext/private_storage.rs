@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{At, Extension, IqRoute, Request, Spec};
+use super::{At, Extension, IqRoute, Request, Spec, bookmarks};
 use crate::account::Account;
 use crate::effect::Turn;
 use crate::error::Condition;
@@ -41,22 +41,28 @@ type Sizes = BTreeMap<(String, String), u64>;
 
 fn plan_get(request: &Request<'_>, account: &Account) -> Reads {
     match wanted(request) {
+        Ok(place) if place.is_published(account) => {
+            Reads::get(&PRIVATE, place.key(account.id())).and(bookmarks::reads(account))
+        }
         Ok(place) => Reads::get(&PRIVATE, place.key(account.id())),
         Err(_) => Reads::none(),
     }
 }
 
-fn on_get(request: &Request<'_>, _: &mut Account, mut rows: Rows, _: &mut Turn<'_>) -> IqAnswer {
+fn on_get(request: &Request<'_>, account: &mut Account, mut rows: Rows, _: &mut Turn<'_>) -> IqAnswer {
+    let unreadable = |_| Condition::InternalServerError;
     let place = wanted(request)?;
     let row = rows.row();
+    let kept: Option<&str> =
+        row.as_deref().map(|row| row::decode_borrowed(VERSION, row)).transpose().map_err(unreadable)?;
     let mut out = Vec::new();
     let mut xml = Writer::new(&mut out);
     xml.open("query").ns(ns::PRIVATE);
-    match &row {
-        Some(row) => {
-            let elements: &str = row::decode_borrowed(VERSION, row).map_err(|_| Condition::InternalServerError)?;
-            xml.raw(elements);
+    match kept {
+        _ if place.is_published(account) => {
+            bookmarks::write_storage(kept, account, &mut rows, &mut xml).map_err(unreadable)?
         }
+        Some(elements) => _ = xml.raw(elements),
         // What was never set is empty.
         None => {
             xml.open_name(place.name).ns(place.ns).close();
@@ -66,8 +72,13 @@ fn on_get(request: &Request<'_>, _: &mut Account, mut rows: Rows, _: &mut Turn<'
     Ok(out)
 }
 
-fn plan_set(_: &Request<'_>, account: &Account) -> Reads {
-    Reads::get(&PRIVATE_SIZES, sizes_key(account.id()))
+fn plan_set(request: &Request<'_>, account: &Account) -> Reads {
+    let sizes = Reads::get(&PRIVATE_SIZES, sizes_key(account.id()));
+    let places = request.payload.children().filter_map(|child| Place::of(child).ok());
+    match places.into_iter().any(|place| place.is_published(account)) {
+        true => sizes.and(bookmarks::reads(account)),
+        false => sizes,
+    }
 }
 
 fn on_set(request: &Request<'_>, account: &mut Account, mut rows: Rows, turn: &mut Turn<'_>) -> IqAnswer {
@@ -77,7 +88,13 @@ fn on_set(request: &Request<'_>, account: &mut Account, mut rows: Rows, turn: &m
         None => Sizes::new(),
     };
     let mut batch = Batch::default();
-    for (place, elements) in given {
+    let mut published = None;
+    for (place, mut elements) in given {
+        if place.is_published(account) {
+            let change = bookmarks::Change::read(request.payload, account, &mut rows, &mut batch, turn)?;
+            elements = change.left().map(str::to_owned);
+            published = Some(change);
+        }
         let key = place.key(account.id());
         let name = (place.ns.to_owned(), place.name.as_str().to_owned());
         match elements {
@@ -96,6 +113,9 @@ fn on_set(request: &Request<'_>, account: &mut Account, mut rows: Rows, turn: &m
     }
     batch.put(&PRIVATE_SIZES, sizes_key(account.id()), row::encode(VERSION, &sizes));
     turn.out.write(batch);
+    if let Some(change) = published {
+        change.take(account, turn);
+    }
     Ok(Vec::new())
 }
 
@@ -117,6 +137,11 @@ impl<'a> Place<'a> {
             Some(name) if !reserved && !too_long => Ok(Place { ns, name }),
             Some(_) | None => Err(Condition::NotAcceptable),
         }
+    }
+
+    /// Whether this is kept where it is published. XEP-0402 §6.3
+    fn is_published(self, account: &Account) -> bool {
+        self.ns == ns::BOOKMARKS_LEGACY && self.name.as_str() == "storage" && bookmarks::are_private(account)
     }
 
     fn key(self, id: AccountId) -> Key {

@@ -1,6 +1,7 @@
 //! XEP-0054: vcard-temp. A user's card, set by the user and shown to every user of the app.
 
-use super::{At, Extension, IqRoute, Request, Spec, nothing};
+use super::avatar::{self, Photo};
+use super::{At, Extension, IqRoute, Request, Spec};
 use crate::account::Account;
 use crate::effect::Turn;
 use crate::error::Condition;
@@ -9,7 +10,7 @@ use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::row::{self, Batch, Key, Reads, Rows, Table};
 use crate::stanza::{IqAnswer, IqKind};
-use crate::xml::splice;
+use crate::xml::{Nodes, splice};
 
 pub(super) static VCARD: Extension = Extension {
     name: "vcard-temp",
@@ -19,7 +20,7 @@ pub(super) static VCARD: Extension = Extension {
     tables: &[&VCARDS],
     iq: &[
         IqRoute { at: At::AnyAccount, kind: IqKind::Get, ns: ns::VCARD, name: "vCard", plan: plan_get, apply: on_get },
-        IqRoute { at: At::AnyAccount, kind: IqKind::Set, ns: ns::VCARD, name: "vCard", plan: nothing, apply: on_set },
+        IqRoute { at: At::AnyAccount, kind: IqKind::Set, ns: ns::VCARD, name: "vCard", plan: plan_set, apply: on_set },
     ],
     ..Extension::NONE
 };
@@ -29,22 +30,29 @@ static VCARDS: Table = Table::new("vcards");
 
 const VERSION: u8 = 1;
 
-fn plan_get(_: &Request<'_>, account: &Account) -> Reads {
-    Reads::get(&VCARDS, key(account.id()))
+fn plan_get(request: &Request<'_>, account: &Account) -> Reads {
+    Reads::get(&VCARDS, key(account.id())).and(avatar::plan_picture(account, request.from))
 }
 
-fn on_get(request: &Request<'_>, _: &mut Account, mut rows: Rows, _: &mut Turn<'_>) -> IqAnswer {
-    let card = rows.row().ok_or(if request.is_own() {
-        Condition::ItemNotFound
+fn on_get(request: &Request<'_>, account: &mut Account, mut rows: Rows, _: &mut Turn<'_>) -> IqAnswer {
+    let unreadable = |_| Condition::InternalServerError;
+    let row = rows.row();
+    let card: Option<&str> =
+        row.as_deref().map(|row| row::decode_borrowed(VERSION, row)).transpose().map_err(unreadable)?;
+    let card = avatar::with_picture(card, account, request.from, &mut rows).map_err(unreadable)?;
+    card.ok_or(if request.is_own() {
+        Condition::ItemNotFound.into()
     } else {
         // §3.3: one without a card looks like one who does not exist.
-        Condition::ServiceUnavailable
-    })?;
-    let card: &str = row::decode_borrowed(VERSION, &card).map_err(|_| Condition::InternalServerError)?;
-    Ok(card.as_bytes().to_vec())
+        Condition::ServiceUnavailable.into()
+    })
 }
 
-fn on_set(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
+fn plan_set(request: &Request<'_>, account: &Account) -> Reads {
+    if request.is_own() { avatar::plan_publish(request.payload, account) } else { Reads::none() }
+}
+
+fn on_set(request: &Request<'_>, account: &mut Account, rows: Rows, turn: &mut Turn<'_>) -> IqAnswer {
     // §3.2: nobody sets another's card.
     if !request.is_own() {
         return Err(Condition::Forbidden.into());
@@ -54,8 +62,15 @@ fn on_set(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn
     if card.len() > VCARD_BYTES_MAX {
         return Err(Condition::PolicyViolation.into());
     }
+    let photo = Photo::read(request.payload);
+    let card = match photo {
+        Photo::Image(..) => without_picture(&card)?,
+        Photo::None | Photo::Strange => card,
+    };
     let card = String::from_utf8(card).map_err(|_| Condition::BadRequest)?;
     let mut batch = Batch::default();
+    // XEP-0398 §3.2: the picture goes where pictures are.
+    let published = avatar::publish(&photo, account, rows, &mut batch, turn)?;
     // There is no other way to have no card again.
     if request.payload.first_child().is_some() {
         batch.put(&VCARDS, key(account.id()), row::encode(VERSION, &card));
@@ -63,7 +78,13 @@ fn on_set(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn
         batch.delete(&VCARDS, key(account.id()));
     }
     turn.out.write(batch);
+    published.tell(account, turn);
     Ok(Vec::new())
+}
+
+fn without_picture(card: &[u8]) -> Result<Vec<u8>, Condition> {
+    let mut nodes = Nodes::new();
+    nodes.reread(card).map(avatar::without_picture).ok_or(Condition::BadRequest)
 }
 
 fn key(id: AccountId) -> Key {

@@ -14,6 +14,7 @@ use crate::stanza::{IqAnswer, IqKind, Sender};
 use crate::stream::{Feature, Features};
 use crate::xml::{Element, Writer};
 
+mod amp;
 pub(crate) mod archive;
 pub(crate) mod avatar;
 mod bookmarks;
@@ -61,6 +62,7 @@ pub static EXTENSIONS: &[&Extension] = &[
     &private_storage::PRIVATE_STORAGE,
     &vcard::VCARD,
     &registration::REGISTRATION,
+    &amp::AMP,
     &software_version::SOFTWARE_VERSION,
     &stream_management::STREAM_MANAGEMENT,
     &chat_states::CHAT_STATES,
@@ -118,6 +120,8 @@ pub struct Extension {
     pub account_identities: &'static [(&'static str, &'static str)],
     /// What disco#info of the server says besides features. XEP-0128
     pub server_forms: &'static [ServerForm],
+    /// The nodes of the server at which disco#info says more.
+    pub server_nodes: &'static [ServerNode],
     /// What disco#info of an account announces.
     pub account_features: &'static [&'static str],
     /// What the stream features announce.
@@ -141,6 +145,7 @@ impl Extension {
         server_identities: &[],
         account_identities: &[],
         server_forms: &[],
+        server_nodes: &[],
         account_features: &[],
         stream_features: &[],
         tables: &[],
@@ -148,6 +153,15 @@ impl Extension {
         messages: &[],
         nonzas: &[],
     };
+}
+
+/// A node of the server, for disco#info.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerNode {
+    /// Its name.
+    pub node: &'static str,
+    /// What it announces.
+    pub features: &'static [&'static str],
 }
 
 /// Writes a data form that says something of the server, or nothing when there is nothing to say.

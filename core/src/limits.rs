@@ -102,6 +102,8 @@ pub const ARCHIVE_DIALOGS_MAX: usize = 10_000;
 pub const ARCHIVE_ROWS_MAX: usize = 100_000;
 /// Bytes of the name that a client gives its query; each result repeats it.
 pub const ARCHIVE_QUERY_ID_BYTES_MAX: usize = 256;
+/// Rules that one message can have. XEP-0079.
+pub const AMP_RULES_MAX: usize = 16;
 /// JIDs in the lists of a user's archiving preferences. XEP-0441.
 pub const ARCHIVE_PREFS_JIDS_MAX: usize = 1_000;
 

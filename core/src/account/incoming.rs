@@ -290,7 +290,8 @@ impl Account {
         self.send_back(&parcel.from, kind, bytes, turn);
     }
 
-    fn send_back(&self, to: &Sender, kind: Kind, stanza: Bytes, turn: &mut Turn<'_>) {
+    /// Sends something back to the resource a stanza came from, if that is one of ours.
+    pub(crate) fn send_back(&self, to: &Sender, kind: Kind, stanza: Bytes, turn: &mut Turn<'_>) {
         let (Some(account), Some((_, resource))) = (to.account, to.jid.split_once('/')) else { return };
         let resource = Some(resource.into());
         let parcel = Parcel::new(self.sender(), resource, kind, stanza);

@@ -259,7 +259,7 @@ impl Account {
     }
 
     /// An own session as a sender: its full JID.
-    pub(super) fn full_sender(&self, session: SessionId) -> Option<Sender> {
+    pub(crate) fn full_sender(&self, session: SessionId) -> Option<Sender> {
         self.session(session).map(|session| Sender { jid: session.jid.clone(), account: Some(self.id) })
     }
 }

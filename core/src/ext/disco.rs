@@ -50,7 +50,7 @@ fn server_info(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<
 /// What disco#info says of one of the server's nodes.
 fn of_node(node: &str) -> Option<Vec<u8>> {
     let found = EXTENSIONS.iter().flat_map(|extension| extension.server_nodes).find(|known| known.node == node)?;
-    Some(info(Some(node), &[("server", "im")], found.features.iter(), |_| {}))
+    Some(info(Some(node), [("server", "im")].iter(), found.features.iter(), |_| {}))
 }
 
 /// What disco#info says of the server.

@@ -126,6 +126,8 @@ pub struct Limits {
     pub idle_time_max: Duration,
     /// How long a pinged client may take to give a sign of life.
     pub ping_time_max: Duration,
+    /// How long a session waits for its client after its connection was cut; zero for not at all. XEP-0198 §5
+    pub resume_time_max: Duration,
     /// Wrong passwords on one connection.
     pub auth_failures_max: u32,
     /// Stanzas answered with `not-authorized` before login, before the stream ends.
@@ -157,6 +159,7 @@ impl Default for Limits {
             login_time_max: Duration::from_secs(30),
             idle_time_max: Duration::from_secs(300),
             ping_time_max: Duration::from_secs(60),
+            resume_time_max: Duration::from_secs(300),
             auth_failures_max: 5,
             early_stanzas_max: 8,
             client_bytes_per_sec_max: 0,

@@ -61,7 +61,9 @@ impl Stage {
             let credentials = Credentials::without_password([0; 16], ITERATIONS);
             stage.command(id, RecordCommand::Create { card, credentials });
             let jid = FullJid::parse(&format!("{id}@localhost/r")).expect("an address");
-            stage.turn(id, |account, turn| account.bind(SESSION, &jid, turn).map(drop)).expect("the account exists");
+            stage
+                .turn(id, |account, turn| account.bind(SESSION, &jid, true, turn).map(drop))
+                .expect("the account exists");
         }
         stage
     }

@@ -30,6 +30,11 @@ fn slixmpp_works_over_starttls_and_tls() {
 }
 
 #[test]
+fn slixmpp_publishes_avatars_bookmarks_and_moods() {
+    suite::python(&Server::start(), "slix_pep", &[], SUITE_SECS_MAX);
+}
+
+#[test]
 fn bosh_works_request_by_request() {
     suite::python(&Server::start(), "bosh", &[], SUITE_SECS_MAX);
 }

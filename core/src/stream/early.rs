@@ -8,7 +8,7 @@ use crate::ns;
 use crate::xml::Element;
 
 use super::state::ExpectLogin;
-use super::{Call, features, header, resume};
+use super::{Call, features, header};
 
 /// What is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +38,13 @@ pub(super) fn refuse(element: Element<'_>, before: Before, call: &mut Call<'_, '
             refuse_compression(call);
             Ok(())
         }
-        // XEP-0198 §3: before a resource is bound there is no session to manage, and §5: before login none to come back to.
+        // XEP-0198 §3: before a resource is bound there is no session to manage, and §5: none is resumable yet.
         (ns::SM, "enable" | "resume") => {
             count(call)?;
-            resume::fail("unexpected-request", None, call);
+            let condition = if element.name() == "enable" { "unexpected-request" } else { "item-not-found" };
+            call.write(|xml| {
+                xml.open("failed").ns(ns::SM).empty(condition, ns::STANZA_ERRORS);
+            });
             Ok(())
         }
         (ns::SM, "r" | "a") => count(call),
@@ -79,8 +82,7 @@ pub(super) fn refuse_compression(call: &mut Call<'_, '_>) {
     });
 }
 
-/// Counts an element that leads nowhere.
-pub(super) fn count(call: &mut Call<'_, '_>) -> Result<(), Misbehaviour> {
+fn count(call: &mut Call<'_, '_>) -> Result<(), Misbehaviour> {
     call.patience.early_stanzas += 1;
     if call.patience.early_stanzas > call.host.terms.limits.early_stanzas_max {
         return Err(Misbehaviour::TooManyEarlyStanzas);

@@ -54,7 +54,7 @@ fn account(user: u64, site: &Site, out: &mut Effects) -> Account {
     });
     let mut account = Account::load(id, "localhost", Rows::new(found.collect())).expect("rows that were just written");
     let jid = FullJid::parse(&format!("{id}@localhost/bench")).expect("an address");
-    turn(site, out, |turn| account.bind(SESSION, &jid, turn)).expect("there is room");
+    turn(site, out, |turn| account.bind(SESSION, &jid, true, turn)).expect("there is room");
     let mut nodes = Nodes::new();
     let presence = nodes.parse(b"<presence/>", &Context::CLIENT, &xml::Limits::STANZA).expect("a stanza");
     turn(site, out, |turn| account.stanza(SESSION, presence, None, turn)).expect("nothing wrong with it");

@@ -25,7 +25,7 @@ use crate::model::{inbox, jobs};
 use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::row::{Batch, Reads, Rows, Unreadable};
-use crate::stanza::{Entrusted, Receipt, Sender};
+use crate::stanza::{Leftover, Receipt, Sender};
 use crate::time::Instant;
 use crate::xml::Element;
 
@@ -41,7 +41,7 @@ pub mod offline;
 mod outgoing;
 mod passing;
 mod presence;
-pub(crate) mod privacy;
+pub mod resumption;
 pub mod roster;
 mod rounds;
 pub mod seen;
@@ -59,8 +59,7 @@ use interest::{Interest, KnownCaps};
 use lookup::Lookup;
 use offline::{Drain, Queue, Reissue};
 use presence::Presence;
-use privacy::Privacy;
-use privacy::lists::Lists;
+use resumption::{Ended, Resumption};
 use roster::Roster;
 use rounds::UnderWay;
 use seen::LastSeen;
@@ -82,13 +81,15 @@ pub struct Account {
     draining: Option<Drain>,
     /// By their order, messages that came back from one of several resources.
     reissued: BTreeMap<u64, Reissue>,
+    /// Rows of the offline queue that are there for the sake of sessions without a connection, and the order of the messages in them.
+    parked: BTreeMap<u64, u64>,
+    /// Sessions that ended while their clients were away.
+    ended: Vec<Ended>,
     seen: Option<LastSeen>,
     /// When the directory was last told that the user is here.
     told_seen: Option<Instant>,
     /// What of the user's messages is to be kept, if he has said so.
     archiving: Option<Box<Prefs>>,
-    /// Whom the user keeps away, if anybody.
-    privacy: Option<Box<Privacy>>,
     /// Stanzas from other users that make a round by the dialog with them.
     rounds: UnderWay,
     /// Messages to other users that come back for copies.
@@ -119,12 +120,18 @@ pub struct Session {
     live_since: Option<u64>,
     /// When it was live before: above the first order and up to the second.
     live_before: Vec<(u64, u64)>,
+    /// Up to this order it was given what had waited, before it was cut off.
+    handed: u64,
     /// Has asked for the roster and so gets pushes. RFC 6121 §2.1.6.
     interested: bool,
     /// To whom presence was sent directly, to be told of the end too. RFC 6121 §4.6.
     directed: Vec<Box<str>>,
     /// Counts stanzas, once XEP-0198 is on.
     acks: Option<Box<Acks>>,
+    /// Its connection can make way for another: all but BOSH, which has sessions of its own.
+    replaceable: bool,
+    /// Set once its client may come back to it. XEP-0198 §5
+    resumption: Option<Box<Resumption>>,
     /// Wants copies of what the other sessions send. XEP-0280.
     carbons: bool,
     /// Set while nobody looks at the client: what it need not know yet. XEP-0352.
@@ -217,7 +224,6 @@ impl Account {
             .and(LastSeen::reads(id))
             .and(Prefs::reads(id))
             .and(Pep::reads(id))
-            .and(Lists::reads(id))
     }
 
     /// The account in these rows; one of a user who does not exist is there too, and answers as RFC 6121 §8.5.1 wants.
@@ -231,11 +237,12 @@ impl Account {
             seen: LastSeen::load(&mut rows)?,
             archiving: Prefs::load(&mut rows)?,
             pep: Pep::load(id, &mut rows)?,
-            privacy: Privacy::load(&mut rows)?,
             told_seen: None,
             sessions: Vec::new(),
             draining: None,
             reissued: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            ended: Vec::new(),
             rounds: UnderWay::default(),
             copies: UnderWay::default(),
             used_ids: UsedIds::default(),
@@ -299,12 +306,25 @@ impl Account {
         Sender { jid: Arc::clone(&self.jid), account: Some(self.id) }
     }
 
-    /// Ties a session to an address of this account. A session that has it already makes way. RFC 6120 §7.
-    pub fn bind(&mut self, id: SessionId, full: &FullJid, turn: &mut Turn<'_>) -> Result<Arc<str>, Condition> {
-        self.held_back(turn, |account, turn| account.takes_in(id, full, turn))
+    /// Ties a session to an address of this account. A session that has it already makes way. RFC 6120 §7. `replaceable` says
+    /// whether the session could go on over another connection.
+    pub fn bind(
+        &mut self,
+        id: SessionId,
+        full: &FullJid,
+        replaceable: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<Arc<str>, Condition> {
+        self.held_back(turn, |account, turn| account.takes_in(id, full, replaceable, turn))
     }
 
-    fn takes_in(&mut self, id: SessionId, full: &FullJid, turn: &mut Turn<'_>) -> Result<Arc<str>, Condition> {
+    fn takes_in(
+        &mut self,
+        id: SessionId,
+        full: &FullJid,
+        replaceable: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<Arc<str>, Condition> {
         if self.record.is_none() {
             return Err(Condition::NotAllowed);
         }
@@ -312,7 +332,7 @@ impl Account {
         if let Some(holder) = holder {
             self.unbind(holder, turn);
             turn.out.push(Effect::End(holder, Ending::Conflict));
-        } else if self.sessions.len() >= RESOURCES_MAX {
+        } else if self.sessions.len() >= RESOURCES_MAX && !self.makes_room(turn) {
             return Err(Condition::ResourceConstraint);
         }
         let jid: Arc<str> = full.as_str().into();
@@ -323,9 +343,12 @@ impl Account {
             presence: None,
             live_since: None,
             live_before: Vec::new(),
+            handed: 0,
             interested: false,
             directed: Vec::new(),
             acks: None,
+            replaceable,
+            resumption: None,
             carbons: false,
             held: None,
             interest: None,
@@ -337,21 +360,8 @@ impl Account {
     fn unbind(&mut self, id: SessionId, turn: &mut Turn<'_>) {
         let Some(at) = self.sessions.iter().position(|session| session.id == id) else { return };
         self.leave(id, None, turn);
-        self.sessions.remove(at);
-        self.forgets_lists_of(id);
-    }
-
-    /// The connection of a session is gone, and these messages did not get through it.
-    pub fn detach(&mut self, id: SessionId, returned: Vec<Entrusted>, turn: &mut Turn<'_>) {
-        self.held_back(turn, |account, turn| {
-            account.unbind(id, turn);
-            account.end_drain_of(id, &returned, turn);
-            account.returned(returned, turn);
-        });
-        if self.sessions.len() <= 1 {
-            // Nobody is left for anything to come back from that came back before.
-            self.reissued.clear();
-        }
+        let mut session = self.sessions.remove(at);
+        self.gives_back(&mut session, turn);
     }
 
     /// Takes a stanza (or another top-level element) from one of the account's own sessions.
@@ -400,15 +410,16 @@ impl Account {
             Note::Stanza(parcel) => self.plan_parcel(parcel, site),
             Note::Command { command, .. } => match command {
                 Command::Account(record::Command::Record(command)) => record::plan(self.id, command),
-                Command::Account(
-                    record::Command::Subscription(_) | record::Command::Inbox(_) | record::Command::Judge { .. },
-                )
+                Command::Account(record::Command::Subscription(_) | record::Command::Inbox(_))
                 | Command::Directory(_)
                 | Command::Dialog(_) => Reads::none(),
             },
             Note::Drain(session) => self.plan_drain(*session),
             Note::Wants { from, nodes } => self.plan_last(from, nodes),
-            Note::Returned(_)
+            Note::Late(..)
+            | Note::Expired(_)
+            | Note::CutAgain(..)
+            | Note::Taken(_)
             | Note::Confirmed(_)
             | Note::Copied { .. }
             | Note::Round { .. }
@@ -427,9 +438,7 @@ impl Account {
     fn hears(&mut self, note: Note, rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
         match note {
             Note::Stanza(parcel) => {
-                if !self.lets_in(&parcel) {
-                    self.turns_away(&parcel, turn);
-                } else if let Some(parcel) = self.in_turn(parcel, turn) {
+                if let Some(parcel) = self.in_turn(parcel, turn) {
                     self.takes(parcel, rows, turn);
                 }
             }
@@ -448,7 +457,10 @@ impl Account {
             }
             Note::Drain(session) => self.drain(session, rows, turn)?,
             Note::Wants { from, nodes } => self.sends_last(&from, &nodes, rows, turn)?,
-            Note::Returned(messages) => self.returned(messages, turn),
+            Note::Late(session, leftover) => self.late(session, leftover, turn),
+            Note::Expired(session) => self.expired(session, turn),
+            Note::CutAgain(session, acked) => self.cut_again(session, acked, turn),
+            Note::Taken(rows) => self.taken(&rows, turn),
             Note::Handled { session, seq } => self.handled(session, seq, turn),
             Note::Round { .. } | Note::Visit { .. } | Note::Absent { .. } => {
                 debug_assert!(false, "a dialog's note came to an account");
@@ -485,10 +497,6 @@ impl Account {
                 inbox::apply(self.id, command, reply.is_some(), turn);
                 record::Answer::Done
             }
-            Command::Account(record::Command::Judge { dialog, draft }) => {
-                self.judges_draft(dialog, draft, reply, turn);
-                return Ok(());
-            }
             Command::Directory(_) | Command::Dialog(_) => {
                 debug_assert!(false, "another owner's command came to an account");
                 record::Answer::NoAccount
@@ -513,10 +521,10 @@ impl Account {
         turn.out.write(batch);
         self.roster = Roster::default();
         self.queue = Queue::default();
+        self.parked.clear();
         self.seen = None;
         self.archiving = None;
         self.pep = None;
-        self.privacy = None;
     }
 
     /// Ends every session: the password that opened them is no longer the user's.
@@ -550,7 +558,14 @@ pub fn absent(id: AccountId, note: Note, turn: &mut Turn<'_>) -> Option<Note> {
             incoming::settle(&parcel, id, turn);
             None
         }
-        Note::Handled { .. } | Note::Drain(_) | Note::Copied { .. } | Note::Dropped(_) => None,
+        Note::Handled { .. }
+        | Note::Drain(_)
+        | Note::Copied { .. }
+        | Note::Dropped(_)
+        | Note::Expired(_)
+        | Note::CutAgain(..)
+        | Note::Taken(_)
+        | Note::Late(_, Leftover::Stanza(_)) => None,
         other => Some(other),
     }
 }

@@ -174,8 +174,11 @@ impl Dialog {
             | Note::Copied { .. }
             | Note::Command { .. }
             | Note::Drain(_)
-            | Note::Returned(_)
             | Note::Wants { .. }
+            | Note::Late(..)
+            | Note::Expired(_)
+            | Note::CutAgain(..)
+            | Note::Taken(_)
             | Note::Handled { .. } => {
                 debug_assert!(false, "not for a dialog");
                 Ok(Progress::Done)

@@ -18,8 +18,8 @@ use crate::model::dialog::Pairs;
 use crate::model::jobs;
 use crate::owner::{AccountId, Owner};
 use crate::row::Batch;
-use crate::stanza::{Entrusted, Parcel, Sender};
-use crate::time::Now;
+use crate::stanza::{Entrusted, Leftover, Parcel, Sender};
+use crate::time::{Instant, Now};
 
 /// A connected resource, unique within the shard that owns its account for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,8 +99,14 @@ pub enum Note {
         /// The names of the nodes, with line feeds between them.
         nodes: Arc<str>,
     },
-    /// Messages that were entrusted to a session which has ended without taking them.
-    Returned(Vec<Entrusted>),
+    /// What could not be queued for a session, because it is not connected or its account wants to see it first.
+    Late(SessionId, Leftover),
+    /// The time in which the client of that session could come back is over. XEP-0198 §5
+    Expired(SessionId),
+    /// A client that came back to its session was gone again before it was let in; it had taken so many stanzas.
+    CutAgain(SessionId, u32),
+    /// A client has taken what these rows were kept for.
+    Taken(Vec<u64>),
     /// That session of the account can take more of what waited while its user was away.
     Drain(SessionId),
     /// The stanza that session had counted as `seq` is taken care of (XEP-0198 §4): delivered, stored or refused.
@@ -149,16 +155,28 @@ pub enum Effect {
     /// Queues a whole stanza, which says nothing of its recipient yet, for sessions of any accounts. The bytes are written once;
     /// each copy gets its `to` on the way.
     Fanout(Bytes, Arc<[Seat]>),
-    /// As `Deliver`, for a message that must not be lost: it comes back ([`Note::Returned`], or with the end of the session) if
+    /// As `Deliver`, for a message that must not be lost: it comes back ([`Note::Late`], or with the end of the session) if
     /// the session ends before taking it.
     Entrust(SessionId, Entrusted),
+    /// Queues an element that is no stanza, and is not counted as one.
+    Nonza(SessionId, Bytes),
+    /// The same, and what the session is given after it is kept until its client acknowledges it. XEP-0198 §3
+    Track(SessionId, Bytes),
+    /// The client has taken so many stanzas. XEP-0198 §4
+    Acked(SessionId, u32),
+    /// The connection that asked for it gets the session, whose client has taken so many stanzas, and this element first. XEP-0198 §5
+    Resumed(SessionId, u32, Bytes),
+    /// The session has no connection, and waits for its client until then.
+    Sleeps(SessionId, Instant),
+    /// Whether what dialogs write to the session comes to its account instead, as [`Note::Late`].
+    Guard(SessionId, bool),
     /// Tells another owner (or the same one) something.
     Send(Owner, Note),
     /// Answers a command.
     Answer(ReplyTo, Answer),
     /// Gives the note back to this owner once the session has taken what is queued for it.
     WhenFlushed(SessionId, Note),
-    /// Ends a session with a stream error after what is queued for it.
+    /// Ends a session with a stream error after what is queued for it. One that is not connected is forgotten.
     End(SessionId, Ending),
 }
 
@@ -187,6 +205,11 @@ impl Effects {
     /// Queues a stanza for one session.
     pub fn deliver(&mut self, session: SessionId, stanza: Bytes) {
         self.0.push(Effect::Deliver(session, stanza));
+    }
+
+    /// Queues an element for one session that is no stanza.
+    pub fn nonza(&mut self, session: SessionId, element: Bytes) {
+        self.0.push(Effect::Nonza(session, element));
     }
 
     /// Queues a message for one session, and has it back if the session ends first.
@@ -265,6 +288,8 @@ pub struct Site {
     pub pairs: Pairs,
     /// The extensions that look at messages: all there are, but in measurements.
     pub chain: &'static Chain,
+    /// Where clients are told to come back to a session. XEP-0198 §5
+    pub resume_location: Option<Arc<str>>,
 }
 
 /// What is kept of messages that do not ask for it. XEP-0313, XEP-0441.
@@ -289,6 +314,7 @@ impl Site {
             archiving: Archiving::default(),
             pairs: Pairs::of(&[0; 32]),
             chain: &ext::CHAIN,
+            resume_location: None,
         }
     }
 }

@@ -11,7 +11,7 @@ mod stanza;
 mod stream;
 
 pub use stanza::{Condition, ErrorType, Refusal, StanzaError, may_be_refused};
-pub use stream::{StreamCondition, StreamError};
+pub use stream::{Detail, StreamCondition, StreamError};
 
 /// How a peer breaks the rules of its stream, one variant per cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]

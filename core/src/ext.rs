@@ -14,9 +14,9 @@ use crate::stanza::{IqAnswer, IqKind, Sender};
 use crate::stream::{Feature, Features};
 use crate::xml::{Element, Writer};
 
+mod amp;
 pub(crate) mod archive;
 pub(crate) mod avatar;
-mod blocking;
 mod bookmarks;
 pub(crate) mod caps;
 pub(crate) mod carbons;
@@ -35,7 +35,6 @@ pub(crate) mod muc;
 mod offline_messages;
 pub(crate) mod pep;
 mod ping;
-mod privacy_lists;
 mod private_storage;
 mod registration;
 pub(crate) mod roster;
@@ -59,13 +58,11 @@ pub static EXTENSIONS: &[&Extension] = &[
     &roster::ROSTER,
     &roster::VERSIONING,
     &disco::DISCO,
-    // Before all that looks at what others send: the account holds it against the lists before anything is done with it.
-    &privacy_lists::PRIVACY_LISTS,
-    &blocking::BLOCKING,
     &last_activity::LAST_ACTIVITY,
     &private_storage::PRIVATE_STORAGE,
     &vcard::VCARD,
     &registration::REGISTRATION,
+    &amp::AMP,
     &software_version::SOFTWARE_VERSION,
     &stream_management::STREAM_MANAGEMENT,
     &chat_states::CHAT_STATES,
@@ -123,6 +120,8 @@ pub struct Extension {
     pub account_identities: &'static [(&'static str, &'static str)],
     /// What disco#info of the server says besides features. XEP-0128
     pub server_forms: &'static [ServerForm],
+    /// The nodes of the server at which disco#info says more.
+    pub server_nodes: &'static [ServerNode],
     /// What disco#info of an account announces.
     pub account_features: &'static [&'static str],
     /// What the stream features announce.
@@ -146,6 +145,7 @@ impl Extension {
         server_identities: &[],
         account_identities: &[],
         server_forms: &[],
+        server_nodes: &[],
         account_features: &[],
         stream_features: &[],
         tables: &[],
@@ -153,6 +153,15 @@ impl Extension {
         messages: &[],
         nonzas: &[],
     };
+}
+
+/// A node of the server, for disco#info.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerNode {
+    /// Its name.
+    pub node: &'static str,
+    /// What it announces.
+    pub features: &'static [&'static str],
 }
 
 /// Writes a data form that says something of the server, or nothing when there is nothing to say.

@@ -52,14 +52,6 @@ pub const INTEREST_BYTES_MAX: usize = 4 * 1024;
 pub const CAPS_BYTES_MAX: usize = 512;
 /// Capabilities that an account knows of its user's clients.
 pub const CAPS_KNOWN_MAX: usize = 16;
-/// Privacy lists of one user. XEP-0016.
-pub const PRIVACY_LISTS_MAX: usize = 32;
-/// Items of all privacy lists of one user.
-pub const PRIVACY_ITEMS_MAX: usize = 4_000;
-/// Bytes of the addresses and groups in all privacy lists of one user.
-pub const PRIVACY_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of the name of a privacy list.
-pub const PRIVACY_NAME_BYTES_MAX: usize = 512;
 /// Live REST sessions of one user; a new one ends the one that was not used for the longest time.
 pub const TOKENS_PER_USER_MAX: usize = 64;
 /// Offline stanzas kept for one account.
@@ -110,6 +102,8 @@ pub const ARCHIVE_DIALOGS_MAX: usize = 10_000;
 pub const ARCHIVE_ROWS_MAX: usize = 100_000;
 /// Bytes of the name that a client gives its query; each result repeats it.
 pub const ARCHIVE_QUERY_ID_BYTES_MAX: usize = 256;
+/// Rules that one message can have. XEP-0079.
+pub const AMP_RULES_MAX: usize = 16;
 /// JIDs in the lists of a user's archiving preferences. XEP-0441.
 pub const ARCHIVE_PREFS_JIDS_MAX: usize = 1_000;
 
@@ -132,6 +126,8 @@ pub struct Limits {
     pub idle_time_max: Duration,
     /// How long a pinged client may take to give a sign of life.
     pub ping_time_max: Duration,
+    /// How long a session waits for its client after its connection was cut; zero for not at all. XEP-0198 §5
+    pub resume_time_max: Duration,
     /// Wrong passwords on one connection.
     pub auth_failures_max: u32,
     /// Stanzas answered with `not-authorized` before login, before the stream ends.
@@ -163,6 +159,7 @@ impl Default for Limits {
             login_time_max: Duration::from_secs(30),
             idle_time_max: Duration::from_secs(300),
             ping_time_max: Duration::from_secs(60),
+            resume_time_max: Duration::from_secs(300),
             auth_failures_max: 5,
             early_stanzas_max: 8,
             client_bytes_per_sec_max: 0,

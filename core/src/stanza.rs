@@ -257,6 +257,54 @@ pub enum Backing {
     Row(u64),
     /// With every resource that has taken messages since before this order; zero for nobody else.
     Others(u64),
+    /// It was kept in a row, for the sake of a client that was cut off and may resume its session.
+    Parked {
+        /// The order of that row.
+        row: u64,
+        /// As in `Others`.
+        given: u64,
+    },
+}
+
+/// Something that a session was to be given, and has not taken as far as is known.
+#[derive(Clone, Debug)]
+pub enum Leftover {
+    /// Of no use to another session.
+    Stanza(Bytes),
+    /// A message that must not be lost.
+    Entrusted(Entrusted),
+}
+
+impl Leftover {
+    /// How much it is.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Leftover::Stanza(stanza) | Leftover::Entrusted(Entrusted { stanza, .. }) => stanza.len(),
+        }
+    }
+
+    /// The row that goes once it is taken.
+    pub fn row(&self) -> Option<u64> {
+        match self {
+            Leftover::Entrusted(Entrusted { backing: Backing::Row(row) | Backing::Parked { row, .. }, .. }) => {
+                Some(*row)
+            }
+            Leftover::Entrusted(_) | Leftover::Stanza(_) => None,
+        }
+    }
+}
+
+/// What is left of a session when its connection ends.
+#[derive(Debug, Default)]
+pub struct Remains {
+    /// Whether its client may come back and go on with it. XEP-0198 §5
+    pub resumable: bool,
+    /// The count of stanzas that the client has acknowledged.
+    pub acked: u32,
+    /// What was sent after those, in order.
+    pub sent: Vec<Leftover>,
+    /// What was still to be sent.
+    pub waiting: Vec<Leftover>,
 }
 
 /// What a handler answers an iq with: the payload of the result (empty for none), or the reason why not.

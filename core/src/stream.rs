@@ -14,6 +14,7 @@
 //!         Some(CheckPassword(check)) => check.run() elsewhere; answer(PasswordIs(right))
 //!         Some(Move(account)) => perhaps move the connection to the account's shard; answer(Moved)
 //!         Some(Bind { .. })   => attach a session;   answer(Bound(jid)) or answer(Refused(condition))
+//!         Some(Resume { .. }) => find the session;   answer(Resumed(jid)) or answer(NotResumed(count))
 //!         Some(Close)     => close the socket once everything is sent
 //!     }
 //! }
@@ -47,6 +48,7 @@ mod features;
 mod framing;
 mod header;
 mod login;
+mod resume;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -149,6 +151,7 @@ impl Stream {
             | State::Restart(_)
             | State::Bind(_)
             | State::Attach(_)
+            | State::Resume(_)
             | State::Closed => None,
         }
     }
@@ -281,6 +284,12 @@ impl Stream {
             (State::Attach(expect), Reply::Refused(condition)) => {
                 Ok(Next::To(expect.refused(&StanzaError::from(condition), &mut call)))
             }
+            (State::Resume(expect), Reply::Resumed(jid)) => {
+                self.due = self.due.filter(|&(_, why)| why != Deadline::Login);
+                Ok(Next::To(expect.resumed(jid)))
+            }
+            (State::Resume(expect), Reply::Unavailable) => Ok(Next::To(expect.not_found(None, &mut call))),
+            (State::Resume(expect), Reply::NotResumed(handled)) => Ok(Next::To(expect.not_found(handled, &mut call))),
             (State::Attach(expect), Reply::Unavailable) => {
                 Ok(Next::To(expect.refused(&StanzaError::from(Condition::InternalServerError), &mut call)))
             }
@@ -501,6 +510,7 @@ fn negotiate(state: State, element: Element<'_>, call: &mut Call<'_, '_>) -> Tur
         | State::Verdict(_)
         | State::Move(_)
         | State::Attach(_)
+        | State::Resume(_)
         | State::Bound(_)
         | State::Closed) => {
             debug_assert!(false, "feed asks these states nothing");

@@ -83,6 +83,7 @@ impl Client<'_> {
                 // Everybody knows the password: what comes after login is of interest here.
                 Ask::CheckPassword(_) => Reply::PasswordIs(true),
                 Ask::Move(_) => Reply::Moved,
+                Ask::Resume { count, .. } => Reply::NotResumed(Some(count)),
                 Ask::Bind { jid, account, .. } => {
                     assert_eq!(jid.to_bare(), account.at(self.terms.domain));
                     Reply::Bound(jid)

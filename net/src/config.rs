@@ -28,6 +28,8 @@ pub struct Config {
     pub domain: String,
     /// The domain of rooms; `muc.` and the chat domain when it is left out.
     pub muc_domain: Option<String>,
+    /// Where clients are told to come back to a session that was cut, `host:port`.
+    pub resume_location: Option<String>,
     /// Where everything that must survive a restart is kept.
     pub data_dir: PathBuf,
     /// Where clients connect.
@@ -168,6 +170,8 @@ pub struct LimitSettings {
     pub idle_secs_max: u64,
     /// How long a pinged client may take to give a sign of life.
     pub ping_secs_max: u64,
+    /// How long a session waits for a client that was cut off; 0 is not at all.
+    pub resume_secs_max: u64,
     /// Wrong passwords on one connection.
     pub auth_failures_max: u32,
     /// Stanzas answered with `not-authorized` before login, before the stream ends.
@@ -193,6 +197,7 @@ impl Default for Config {
         Config {
             domain: "localhost".to_owned(),
             muc_domain: None,
+            resume_location: None,
             data_dir: PathBuf::from("rookery-data"),
             listen: Listen::default(),
             tls: Tls::default(),
@@ -252,6 +257,7 @@ impl Default for LimitSettings {
             login_time_max,
             idle_time_max,
             ping_time_max,
+            resume_time_max,
             auth_failures_max,
             early_stanzas_max,
             client_bytes_per_sec_max,
@@ -271,6 +277,7 @@ impl Default for LimitSettings {
             login_secs_max: login_time_max.as_secs(),
             idle_secs_max: idle_time_max.as_secs(),
             ping_secs_max: ping_time_max.as_secs(),
+            resume_secs_max: resume_time_max.as_secs(),
             auth_failures_max,
             early_stanzas_max,
             client_bytes_per_sec_max,
@@ -296,6 +303,7 @@ impl LimitSettings {
             login_time_max: Duration::from_secs(self.login_secs_max),
             idle_time_max: Duration::from_secs(self.idle_secs_max),
             ping_time_max: Duration::from_secs(self.ping_secs_max),
+            resume_time_max: Duration::from_secs(self.resume_secs_max),
             auth_failures_max: self.auth_failures_max,
             early_stanzas_max: self.early_stanzas_max,
             client_bytes_per_sec_max: self.client_bytes_per_sec_max,
@@ -375,7 +383,7 @@ impl Config {
 
 impl LimitSettings {
     fn check(&self) -> Result<(), (&'static str, String)> {
-        let bounds: [(&'static str, u64, Range<u64>); 11] = [
+        let bounds: [(&'static str, u64, Range<u64>); 12] = [
             ("stanza_bytes_max", self.stanza_bytes_max as u64, 10_000..64 * 1024 * 1024),
             ("unauthenticated_bytes_max", self.unauthenticated_bytes_max as u64, 4_096..1024 * 1024),
             ("depth_max", self.depth_max as u64, 8..1_000),
@@ -384,6 +392,7 @@ impl LimitSettings {
             ("login_secs_max", self.login_secs_max, SECS),
             ("idle_secs_max", self.idle_secs_max, SECS),
             ("ping_secs_max", self.ping_secs_max, SECS),
+            ("resume_secs_max", self.resume_secs_max, 0..SECS.end),
             ("request_secs_max", self.request_secs_max, SECS),
             ("keep_alive_secs_max", self.keep_alive_secs_max, SECS),
             ("head_bytes_max", self.head_bytes_max as u64, 1_024..1024 * 1024),

@@ -388,6 +388,7 @@ impl Facts {
             archiving: Archiving { usual: config.archive.users, rooms: config.archive.rooms },
             pairs: Pairs::of(&self.decoy_secret),
             chain: &ext::CHAIN,
+            resume_location: config.resume_location.as_deref().map(Into::into),
         };
         Terms {
             features: ext::stream_features(&site),

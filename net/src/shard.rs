@@ -28,7 +28,8 @@ use hashbrown::HashMap;
 use proto::account::{self, Progress};
 use proto::command::{Answer, Command};
 use proto::dialog::Dialog;
-use proto::effect::{Effect, Effects, Ending, JobRef, Note, ReplyTo, Seat, SessionId, Turn};
+use proto::effect::{Effect, Effects, Ending, JobRef, Note, ReplyTo, Seat, Turn};
+use proto::error::StreamError;
 use proto::model::directory::{self, Directory};
 use proto::model::jobs::{self, Job};
 use proto::owner::Owner;
@@ -43,6 +44,7 @@ mod chance;
 pub mod conns;
 pub mod desk;
 mod http;
+mod links;
 pub mod mesh;
 mod outbox;
 mod owners;
@@ -60,8 +62,10 @@ pub use place::Places;
 pub use terms::Terms;
 
 use chance::Chance;
-use conns::Conns;
+use conns::{Conns, Line};
 use http::Calls;
+use links::Links;
+use outbox::Piece;
 use owners::{Held, Input, Reading, Slot, State, corrected};
 
 /// How long an owner that nobody uses stays in memory.
@@ -112,10 +116,12 @@ pub struct Shard<D> {
     out: Outgoing,
     effects: Effects,
     chance: Chance,
-    /// Which connection a session is on.
-    sessions: HashMap<SessionId, ConnId, RandomState>,
+    links: Links,
     /// Streams to be told that their session is there, once its account is back in its place.
     attached: Vec<(ConnId, Reply)>,
+    /// The connection whose stanza is being taken, and what its stream is to say of it.
+    feeding: Option<ConnId>,
+    fault: Option<StreamError>,
     /// Inputs that turned out to need rows.
     starved: Vec<(Owner, Input, Reads)>,
 }
@@ -161,8 +167,10 @@ impl<D: Desk> Shard<D> {
             out: Outgoing::new(),
             effects: Effects::new(),
             chance,
-            sessions: HashMap::default(),
+            links: Links::default(),
             attached: Vec::new(),
+            feeding: None,
+            fault: None,
             starved: Vec::new(),
         }
     }
@@ -275,6 +283,7 @@ impl<D: Desk> Shard<D> {
     pub fn tick(&mut self, now: Now) {
         self.now = now;
         self.check_connections();
+        self.expire_sessions();
         if now.instant.since(self.swept) >= SWEEP_EVERY {
             self.swept = now.instant;
             self.chance = Chance::new(self.desk.random());
@@ -319,8 +328,14 @@ impl<D: Desk> Shard<D> {
 
     /// Carries on until no owner here has anything to tell another one here.
     fn settle(&mut self) {
-        while let Some((owner, note)) = self.local.pop_front() {
-            self.tell(owner, note);
+        loop {
+            while let Some((owner, note)) = self.local.pop_front() {
+                self.tell(owner, note);
+            }
+            if self.attached.is_empty() {
+                return;
+            }
+            self.greet_attached();
         }
     }
 
@@ -479,6 +494,9 @@ impl<D: Desk> Shard<D> {
         self.forget_effects();
         let result = match (&mut *state, input) {
             (State::Account(account), Input::Note(note)) => {
+                if let Note::Late(session, _) = &note {
+                    self.took_late(*session);
+                }
                 let unanswered = unanswered(&note);
                 let result = self.turn(|turn| account.note(note, rows.unwrap_or_default(), turn));
                 result.map_err(|error| (error, unanswered))
@@ -490,8 +508,12 @@ impl<D: Desk> Shard<D> {
                 self.attach(account, conn, &jid);
                 Ok(())
             }
-            (State::Account(account), Input::Detach(session, undelivered)) => {
-                self.turn(|turn| account.detach(session, undelivered, turn));
+            (State::Account(account), Input::Reattach(conn, token, count)) => {
+                self.reattach(account, conn, &token, count);
+                Ok(())
+            }
+            (State::Account(account), Input::Detach(session, remains)) => {
+                self.turn(|turn| account.detach(session, remains, turn));
                 Ok(())
             }
             (State::Directory(directory), Input::Note(note)) => self.directory_note(owner, directory, note, rows),
@@ -503,7 +525,10 @@ impl<D: Desk> Shard<D> {
                 let flow = self.turn(|turn| dialog.resume(rows.unwrap_or_default(), turn));
                 self.dialog_flow(owner, dialog, flow)
             }
-            (State::Directory(_) | State::Dialog(_), Input::Stanza(..) | Input::Attach(..) | Input::Detach(..)) => {
+            (
+                State::Directory(_) | State::Dialog(_),
+                Input::Stanza(..) | Input::Attach(..) | Input::Reattach(..) | Input::Detach(..),
+            ) => {
                 debug_assert!(false, "only accounts have sessions");
                 Ok(())
             }
@@ -584,7 +609,10 @@ impl<D: Desk> Shard<D> {
             | Note::Dropped(_)
             | Note::Copied { .. }
             | Note::Command { .. }
-            | Note::Returned(_)
+            | Note::Late(..)
+            | Note::Expired(_)
+            | Note::CutAgain(..)
+            | Note::Taken(_)
             | Note::Drain(_)
             | Note::Handled { .. }
             | Note::Wants { .. }
@@ -675,6 +703,12 @@ impl<D: Desk> Shard<D> {
         match effect {
             Effect::Deliver(session, stanza) => self.deliver(session, stanza),
             Effect::Entrust(session, message) => self.entrust(owner, session, message),
+            Effect::Nonza(session, element) => self.nonza(session, Piece::Nonza(element)),
+            Effect::Track(session, element) => self.nonza(session, Piece::Track(element)),
+            Effect::Acked(session, count) => self.acked(owner, session, count),
+            Effect::Resumed(session, count, element) => self.resumed(session, count, element),
+            Effect::Sleeps(session, until) => self.sleeps(session, until),
+            Effect::Guard(session, on) => self.guard(session, on),
             Effect::Send(to, note) => self.send(to, note),
             Effect::Fanout(stanza, seats) => self.fan_out(owner, &stanza, &seats),
             Effect::Answer(reply, answer) => self.reply(reply, answer),
@@ -707,13 +741,13 @@ impl<D: Desk> Shard<D> {
 
     /// Queues a stanza of a dialog for a session that should be here.
     fn seat(&mut self, from: Owner, stanza: &Bytes, seat: &Seat) {
-        if !self.sessions.contains_key(&seat.session) {
+        if !self.links.knows(seat.session) {
             let note = Note::Absent { account: seat.account, session: seat.session };
             return self.send(from, note);
         }
         let mut addressed = Vec::with_capacity(stanza.len() + seat.jid.len() + 8);
         splice::with_attribute(stanza, "to", &seat.jid, &mut addressed);
-        self.deliver(seat.session, addressed.into());
+        self.deliver_from_dialog(seat.session, addressed.into());
     }
 
     /// The disk refused. The owner's memory is ahead of its rows, so it is given up: whoever waits is told, its sessions end,
@@ -730,7 +764,7 @@ impl<D: Desk> Shard<D> {
         for input in waiting {
             match input {
                 Input::Note(note) => replies.extend(unanswered(&note)),
-                Input::Attach(conn, _) => attaching.push(conn),
+                Input::Attach(conn, _) | Input::Reattach(conn, ..) => attaching.push(conn),
                 Input::Stanza(..) | Input::Detach(..) | Input::Resume(_) => {}
             }
         }
@@ -740,12 +774,13 @@ impl<D: Desk> Shard<D> {
         for conn in attaching {
             self.attach_failed(conn);
         }
-        match slot.state.map(|state| *state) {
-            Some(State::Account(account)) => {
-                for session in account.sessions() {
-                    self.end_session(session.id(), Ending::InternalServerError);
-                }
+        // Also those of an account whose state was lost.
+        if let Owner::Account(account) = owner {
+            for session in self.links.of(account) {
+                self.end_session(session, Ending::InternalServerError);
             }
+        }
+        match slot.state.map(|state| *state) {
             Some(State::Dialog(mut dialog)) => {
                 self.turn(|turn| dialog.give_up(turn));
                 self.perform_free(owner);
@@ -753,7 +788,7 @@ impl<D: Desk> Shard<D> {
                     self.fan_out(owner, &stanza, &seats);
                 }
             }
-            Some(State::Directory(_)) | None => {}
+            Some(State::Account(_) | State::Directory(_)) | None => {}
         }
     }
 
@@ -766,7 +801,7 @@ impl<D: Desk> Shard<D> {
                 }
             }
             Input::Stanza(session, _) => self.end_session(session, Ending::InternalServerError),
-            Input::Attach(conn, _) => self.attach_failed(conn),
+            Input::Attach(conn, _) | Input::Reattach(conn, ..) => self.attach_failed(conn),
             Input::Detach(..) => {}
             Input::Resume(_) => {
                 self.with_dialog(owner, |dialog, turn| dialog.give_up(turn));
@@ -807,7 +842,10 @@ fn unanswered(note: &Note) -> Option<ReplyTo> {
         | Note::Round { .. }
         | Note::Dropped(_)
         | Note::Copied { .. }
-        | Note::Returned(_)
+        | Note::Late(..)
+        | Note::Expired(_)
+        | Note::CutAgain(..)
+        | Note::Taken(_)
         | Note::Confirmed(_)
         | Note::Drain(_)
         | Note::Handled { .. }

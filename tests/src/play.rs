@@ -17,6 +17,7 @@
 //! | line | what happens |
 //! |---|---|
 //! | `Romeo connects.` | logs in with the resource `balcony` (or the one after the slash) |
+//! | `Romeo logs in.` | without a resource; `${session Romeo}` is what he was told to resume with |
 //! | `Romeo is online.` | connects if need be, sends presence, and nobody looks at what comes of it |
 //! | `Romeo gets the roster.` | asks for it, and nobody looks at the answer |
 //! | `Romeo and Juliet are friends.` | each sees the other's presence |
@@ -129,6 +130,7 @@ impl Stage {
         let (name, deed) = text.split_once(' ').ok_or("nobody does anything here")?;
         match deed {
             "connects" => self.connect(name),
+            "logs in" => self.log_in(name),
             "is online" => self.appear(name),
             "gets the roster" => {
                 let client = self.client(name)?;
@@ -286,6 +288,30 @@ impl Stage {
         Ok(())
     }
 
+    fn log_in(&mut self, name: &str) -> Acted {
+        let (jid, password) = {
+            let user = self.world.user(&user_of(name));
+            (user.jid.clone(), user.password.clone())
+        };
+        let client = self.world.connect(self.transport);
+        self.world.authenticate(client, &jid, &password).map_err(|refused| refused.0)?;
+        if let Some(old) = self.clients.insert(name.to_owned(), client) {
+            self.left.push((name.to_owned(), old));
+        }
+        Ok(())
+    }
+
+    /// What a client was told to resume its session with. XEP-0198 §3
+    fn session_of(&self, name: &str) -> Result<String, String> {
+        let heard = self.heard.get(name).into_iter().flatten();
+        let id = heard.rev().find(|element| element.starts_with("<enabled")).and_then(|element| {
+            let mut nodes = Nodes::new();
+            let enabled = nodes.parse(element.as_bytes(), &Context::CLIENT, &Limits::STANZA).ok()?;
+            enabled.attr("id").map(std::borrow::Cow::into_owned)
+        });
+        id.ok_or_else(|| format!("{name} cannot resume anything"))
+    }
+
     fn appear(&mut self, name: &str) -> Acted {
         if !self.clients.contains_key(name) {
             self.connect(name)?;
@@ -398,10 +424,12 @@ impl Stage {
                 "n" => filled.push_str(&n.to_string()),
                 "domain" => filled.push_str(DOMAIN),
                 "group" => filled.push_str(&format!("1_{GROUP}@muc.{DOMAIN}")),
+                _ if name.starts_with("session ") => filled.push_str(&self.session_of(&name["session ".len()..])?),
                 _ if name.starts_with('#') => filled.push_str(&self.number(&name[1..]).to_string()),
                 _ if name.starts_with(char::is_uppercase) => {
                     let gone = self.left.iter().rev().find(|(left, _)| left == name).map(|(_, client)| *client);
-                    match self.clients.get(name).copied().or(gone) {
+                    let bound = |client: &Client| !self.world.jid(*client).is_empty();
+                    match self.clients.get(name).copied().or(gone).filter(bound) {
                         Some(client) => filled.push_str(self.world.jid(client)),
                         None => {
                             let resource = name.split_once('/').map_or(RESOURCE, |(_, resource)| resource);

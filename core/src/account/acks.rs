@@ -34,6 +34,16 @@ impl Acks {
         self.taken.wrapping_sub(self.handled)
     }
 
+    /// How many stanzas are taken care of.
+    pub fn handled(&self) -> u32 {
+        self.handled
+    }
+
+    /// Nobody waits for an answer any more.
+    pub fn forget_questions(&mut self) {
+        self.asked.clear();
+    }
+
     fn take(&mut self) {
         self.taken = self.next();
     }
@@ -98,6 +108,7 @@ impl Account {
         if let Some(acks) = self.session_mut(session).and_then(|session| session.acks.as_mut()) {
             acks.settle(seq);
             self.acknowledge(session, turn);
+            self.lets_in(session, turn);
         }
     }
 
@@ -105,7 +116,7 @@ impl Account {
         while let Some(count) = self.session_mut(id).and_then(|session| session.acks.as_mut()?.due()) {
             let mut bytes = Vec::new();
             Writer::new(&mut bytes).open("a").ns(ns::SM).attr_int("h", count).close();
-            turn.out.deliver(id, bytes.into());
+            turn.out.nonza(id, bytes.into());
         }
     }
 }

@@ -6,7 +6,8 @@
 //! them and they say nothing of presence.
 //!
 //! Everything that the account tells its sessions passes through [`Account::held_back`], so that no handler has to know of this, nor
-//! of sessions that have lists of their own ([`super::privacy`]). It costs nothing until a client is inactive or has such a list. What is held is lost with the session: it would be of no use to another.
+//! of sessions whose client was cut off ([`super::resumption`]). It costs nothing until a client is inactive or away. What is held
+//! is lost with the session: it would be of no use to another.
 
 use std::collections::VecDeque;
 
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use crate::effect::{Effect, Effects, SessionId, Turn};
 use crate::ext::{CHAIN, carbons};
 use crate::limits::{HELD_BYTES_MAX, HELD_STANZAS_MAX};
-use crate::stanza::{Entrusted, MessageKind, PresenceKind};
+use crate::stanza::{Leftover, MessageKind, PresenceKind};
 use crate::xml::Nodes;
 
 use super::Account;
@@ -70,18 +71,26 @@ impl Held {
 }
 
 impl Account {
-    /// Nobody looks at this client.
-    pub fn becomes_inactive(&mut self, session: SessionId) {
-        if let Some(session) = self.session_mut(session) {
-            session.held.get_or_insert_default();
+    /// Nobody looks at this client. What is said in rooms comes here too from now on.
+    pub fn becomes_inactive(&mut self, id: SessionId, turn: &mut Turn<'_>) {
+        if let Some(session) = self.session_mut(id)
+            && session.held.is_none()
+        {
+            session.held = Some(Box::default());
+            turn.out.push(Effect::Guard(id, true));
         }
     }
 
     /// Somebody does: all that waited goes out.
-    pub fn becomes_active(&mut self, session: SessionId, turn: &mut Turn<'_>) {
-        if let Some(mut held) = self.session_mut(session).and_then(|session| session.held.take()) {
-            held.release(session, turn.out);
+    pub fn becomes_active(&mut self, id: SessionId, turn: &mut Turn<'_>) {
+        if let Some(mut held) = self.session_mut(id).and_then(|session| session.held.take()) {
+            held.release(id, turn.out);
+            turn.out.push(Effect::Guard(id, false));
         }
+    }
+
+    fn sleeps(&self, id: SessionId) -> bool {
+        self.session(id).is_some_and(|session| !session.is_awake())
     }
 
     /// Does something, and keeps back what inactive clients need not know of it yet.
@@ -98,14 +107,17 @@ impl Account {
 
     /// Goes over the effects from the `since`th on, and keeps back what inactive clients need not know yet.
     fn hold_back(&mut self, since: usize, turn: &mut Turn<'_>) {
-        let filtered = self.has_lists_in_force();
-        if !filtered && self.sessions.iter().all(|session| session.held.is_none()) {
+        if self.sessions.iter().all(|session| session.held.is_none() && session.is_awake()) {
             return;
         }
         for effect in turn.out.take_from(since) {
             match effect {
-                Effect::Deliver(id, stanza) | Effect::Entrust(id, Entrusted { stanza, .. })
-                    if filtered && self.keeps_from(id, &stanza, turn.site) => {}
+                Effect::Deliver(id, stanza) if self.sleeps(id) => {
+                    self.waits_for(id, Leftover::Stanza(stanza), turn);
+                }
+                Effect::Entrust(id, message) if self.sleeps(id) => {
+                    self.waits_for(id, Leftover::Entrusted(message), turn);
+                }
                 Effect::Deliver(id, stanza) => self.delivers(id, stanza, turn),
                 Effect::Entrust(id, message) => {
                     if let Some(held) = self.held_mut(id) {
@@ -119,6 +131,12 @@ impl Account {
                 | Effect::Send(..)
                 | Effect::Answer(..)
                 | Effect::WhenFlushed(..)
+                | Effect::Nonza(..)
+                | Effect::Track(..)
+                | Effect::Acked(..)
+                | Effect::Resumed(..)
+                | Effect::Sleeps(..)
+                | Effect::Guard(..)
                 | Effect::End(..)) => turn.out.push(other),
             }
         }

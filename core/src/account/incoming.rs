@@ -178,17 +178,32 @@ impl Account {
     /// A message that must not be lost, to every resource that takes messages.
     fn hand_out(&mut self, parcel: &Parcel, turn: &mut Turn<'_>) {
         let order = self.queue.next_order(turn.now.stamp);
-        let mut shown = false;
+        let (mut shown, mut asleep) = (false, false);
         for session in self.sessions.iter().filter(|session| session.live_since.is_some()) {
-            let stanza = parcel.stanza.clone();
-            turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(order) });
-            shown = true;
+            if session.is_awake() {
+                let stanza = parcel.stanza.clone();
+                turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(order) });
+                shown = true;
+            } else {
+                asleep = true;
+            }
         }
+        let mut backing = Backing::Others(order);
         // A session that is still being given what waited gets this after it, by the same way.
         if !shown || self.feeds_drain() {
-            self.keep(parcel, Reach::Account, turn);
-            if shown {
+            let Some(row) = self.keep(parcel, Reach::Account, turn) else { return };
+            if shown || asleep {
                 self.waits_already(order);
+            }
+            if asleep {
+                self.parks(row, order);
+                backing = Backing::Parked { row, given: order };
+            }
+        }
+        if asleep {
+            let theirs = self.sessions.iter().filter(|session| session.live_since.is_some() && !session.is_awake());
+            for session in theirs {
+                turn.out.entrust(session.id, Entrusted { stanza: parcel.stanza.clone(), backing });
             }
         }
     }
@@ -290,7 +305,8 @@ impl Account {
         self.send_back(&parcel.from, kind, bytes, turn);
     }
 
-    fn send_back(&self, to: &Sender, kind: Kind, stanza: Bytes, turn: &mut Turn<'_>) {
+    /// Sends something back to the resource a stanza came from, if that is one of ours.
+    pub(crate) fn send_back(&self, to: &Sender, kind: Kind, stanza: Bytes, turn: &mut Turn<'_>) {
         let (Some(account), Some((_, resource))) = (to.account, to.jid.split_once('/')) else { return };
         let resource = Some(resource.into());
         let parcel = Parcel::new(self.sender(), resource, kind, stanza);

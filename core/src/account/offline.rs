@@ -22,7 +22,7 @@ use crate::stanza::{Backing, Entrusted, Kind, MessageKind, Parcel};
 use crate::time::Timestamp;
 use crate::xml::{Element, Nodes, splice};
 
-use super::Account;
+use super::{Account, Session};
 
 /// account, order → a stanza that waits.
 pub static OFFLINE: Table = Table::new("offline");
@@ -105,38 +105,42 @@ pub(super) struct Drain {
     session: SessionId,
     /// The rows that the session was given and has not yet taken, as far as anybody knows.
     handed: Vec<u64>,
+    /// The newest row that was looked at.
+    seen: u64,
     /// The session takes no messages any more.
     stopping: bool,
 }
 
 impl Account {
-    /// Whether one more message may wait.
-    pub(super) fn has_room_for(&self, stanza: &[u8]) -> bool {
-        self.queue.has_room(stanza)
-    }
-
-    /// Keeps a message until the user comes.
-    pub(super) fn keep(&mut self, parcel: &Parcel, reach: Reach, turn: &mut Turn<'_>) {
+    /// Keeps a message until the user comes; returns its order.
+    pub(super) fn keep(&mut self, parcel: &Parcel, reach: Reach, turn: &mut Turn<'_>) -> Option<u64> {
         if !self.has_room_for(&parcel.stanza) {
             // XEP-0160 §3: the sender hears of a full queue.
             if !matches!(parcel.kind, Kind::Message { kind: MessageKind::Error, .. }) {
                 self.return_to_sender(parcel, Condition::ServiceUnavailable, turn);
             }
-            return;
+            return None;
         }
         let mut batch = Batch::default();
-        self.keep_stanza(&parcel.stanza, reach, &mut batch, turn);
+        let order = self.keep_stanza(&parcel.stanza, reach, &mut batch, turn);
         turn.out.write(batch);
+        Some(order)
     }
 
-    /// Adds the row of a stanza that waits.
-    pub(super) fn keep_stanza(&mut self, stanza: &[u8], reach: Reach, batch: &mut Batch, turn: &Turn<'_>) {
+    /// Whether one more stanza may wait.
+    pub(super) fn has_room_for(&self, stanza: &[u8]) -> bool {
+        self.queue.has_room(stanza)
+    }
+
+    /// Adds the row of a stanza that waits; returns its order.
+    pub(super) fn keep_stanza(&mut self, stanza: &[u8], reach: Reach, batch: &mut Batch, turn: &Turn<'_>) -> u64 {
         let at = turn.now.stamp;
         let order = self.queue.next_order(at);
         let kept = Kept { position: self.queue.length, bytes_before: self.queue.bytes, at, reach, stanza };
         self.queue.length += 1;
         self.queue.bytes += stanza.len() as u64;
         batch.put(&OFFLINE, key(self.id, order), row::encode(VERSION, &kept));
+        order
     }
 
     /// Should the message of this order come back, it need not be kept again.
@@ -153,7 +157,7 @@ impl Account {
         for Entrusted { stanza, backing } in messages {
             let first = match backing {
                 // It waits already.
-                Backing::Row(_) => continue,
+                Backing::Row(_) | Backing::Parked { .. } => continue,
                 Backing::Others(order) => order,
             };
             // It may have come back before, from another resource.
@@ -163,13 +167,11 @@ impl Account {
                 None => first,
             };
             let order = self.queue.next_order(turn.now.stamp);
-            let (mut shown, mut awaited) = (false, false);
+            let (mut shown, mut awaited, mut held) = (false, false, false);
             for session in &self.sessions {
-                if self.keeps_from(session.id, &stanza, turn.site) {
-                    continue;
-                }
                 if session.was_given(first) || session.was_given(given) {
-                    shown = true;
+                    shown |= session.is_awake();
+                    held |= !session.is_awake();
                 } else if session.live_since.is_some() {
                     let stanza = stanza.clone();
                     turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(order) });
@@ -186,8 +188,11 @@ impl Account {
             // A full queue has no one to tell: the sender has long been told that the message is taken care of.
             if keep && lasts(&stanza) {
                 let mut batch = Batch::default();
-                self.keep_stanza(&stanza, Reach::Account, &mut batch, turn);
+                let row = self.keep_stanza(&stanza, Reach::Account, &mut batch, turn);
                 turn.out.write(batch);
+                if held {
+                    self.parks(row, first);
+                }
             }
         }
     }
@@ -225,15 +230,14 @@ impl Account {
     }
 
     fn start_drain(&mut self, session: SessionId, turn: &mut Turn<'_>) {
-        self.draining = Some(Drain { session, handed: Vec::new(), stopping: false });
+        self.draining = Some(Drain { session, handed: Vec::new(), seen: 0, stopping: false });
         turn.out.send(Owner::Account(self.id), Note::Drain(session));
     }
 
     pub(super) fn plan_drain(&self, session: SessionId) -> Reads {
         match &self.draining {
             Some(drain) if drain.session == session && self.has_more(drain) => {
-                let start = drain.handed.last().map_or(0, |last| last.saturating_add(1));
-                let range = Range { start: key(self.id, start), end: all(self.id).end };
+                let range = Range { start: key(self.id, drain.seen.saturating_add(1)), end: all(self.id).end };
                 Reads::scan(&OFFLINE, range, OFFLINE_PAGE_ROWS)
             }
             Some(_) | None => Reads::none(),
@@ -255,8 +259,15 @@ impl Account {
         for (key, value) in page {
             let kept: Kept<'_> = row::decode_borrowed(VERSION, &value)?;
             let order = order_of(&key)?;
+            drain.seen = order;
+            let had = self
+                .session(session)
+                .is_some_and(|it| order <= it.handed || kept.reach == Reach::Account && it.was_given(order));
+            if had && self.parked.contains_key(&order) {
+                // It is on its way to the session, and goes when the client has acknowledged it.
+                continue;
+            }
             drain.handed.push(order);
-            let had = kept.reach == Reach::Account && self.session(session).is_some_and(|it| it.was_given(order));
             if !had && let Some(stanza) = self.given(&kept, turn) {
                 given += stanza.len();
                 turn.out.entrust(session, Entrusted { stanza, backing: Backing::Row(order) });
@@ -272,7 +283,11 @@ impl Account {
         } else if drain.stopping {
             self.pass_on_drain(turn);
         } else {
-            (self.queue.length, self.queue.bytes) = (0, 0);
+            // All that is left is what clients have that have not said so yet.
+            self.queue.length = u32::try_from(self.parked.len()).unwrap_or(u32::MAX);
+            if self.parked.is_empty() {
+                self.queue.bytes = 0;
+            }
             let order = self.queue.last;
             if let Some(session) = self.session_mut(session) {
                 session.live_since = Some(order);
@@ -293,29 +308,36 @@ impl Account {
         Some(delayed(stanza, kept, &turn.site.domain))
     }
 
-    /// The session is gone; of what it was given, this came back.
-    pub(super) fn end_drain_of(&mut self, session: SessionId, returned: &[Entrusted], turn: &mut Turn<'_>) {
-        let Some(drain) = self.draining.take_if(|drain| drain.session == session) else { return };
-        let came_back = |order: &u64| returned.iter().any(|message| message.backing == Backing::Row(*order));
+    /// The session takes no more; of what it was given, these rows came back. Returns the order up to which it was given what waited.
+    pub(super) fn end_drain_of(&mut self, session: SessionId, returned: &[u64], turn: &mut Turn<'_>) -> u64 {
+        let Some(drain) = self.draining.take_if(|drain| drain.session == session) else { return 0 };
         // In order: what comes back is the end of what was given. If nothing does, it may not have been queued yet.
-        let taken = drain.handed.iter().position(came_back).unwrap_or(0);
+        let taken = drain.handed.iter().position(|order| returned.contains(order)).unwrap_or(0);
         self.forget(&drain.handed[..taken], turn);
         self.pass_on_drain(turn);
+        drain.seen
+    }
+
+    /// Whether a row goes once the session that is being given what waits has taken it.
+    pub(super) fn is_handed_out(&self, order: u64) -> bool {
+        self.draining.as_ref().is_some_and(|drain| drain.handed.contains(&order))
     }
 
     /// What is left goes to another session that takes messages, if there is one.
     fn pass_on_drain(&mut self, turn: &mut Turn<'_>) {
         let (last, waits) = (self.queue.last, self.queue.length > 0);
-        if let Some(session) = self.sessions.iter_mut().find(|session| waits && session.live_since.is_some()) {
+        let takes = |session: &&mut Session| waits && session.live_since.is_some() && session.is_awake();
+        if let Some(session) = self.sessions.iter_mut().find(takes) {
             session.stop_live(last);
             let session = session.id;
             self.start_drain(session, turn);
         }
     }
 
-    fn forget(&mut self, orders: &[u64], turn: &mut Turn<'_>) {
+    pub(super) fn forget(&mut self, orders: &[u64], turn: &mut Turn<'_>) {
         let mut batch = Batch::default();
         for &order in orders {
+            self.parked.remove(&order);
             batch.delete(&OFFLINE, key(self.id, order));
         }
         self.queue.shrink(orders.len());
@@ -326,7 +348,7 @@ impl Account {
 }
 
 /// Whether a message is of use to a user who comes later.
-fn lasts(stanza: &[u8]) -> bool {
+pub(super) fn lasts(stanza: &[u8]) -> bool {
     let mut nodes = Nodes::new();
     nodes.reread(stanza).is_some_and(|message| {
         let kind = MessageKind::read(message.attr("type").as_deref());

@@ -16,8 +16,6 @@ use crate::row::Rows;
 use crate::stanza::{IqKind, Kind, MessageKind, PRESENCE_ID, Parcel, Receipt, Sender};
 use crate::xml::{Element, Nodes, Writer, splice};
 
-use super::privacy::blocked;
-use super::privacy::lists::Traffic;
 use super::{Account, Progress};
 
 impl Account {
@@ -59,9 +57,6 @@ impl Account {
     /// A message from an own session goes to whom it is for. Returns whether another account reports it as handled.
     pub(crate) fn sends_on(&mut self, sending: &Sending<'_>, turn: &mut Turn<'_>) -> bool {
         let &Sending { session: from, message: stanza, kind, look, to, receipt, .. } = sending;
-        if !self.may_send(from, Traffic::Other, to) {
-            return self.refuse_message(from, kind, stanza, blocked(), turn);
-        }
         let (account, resource) = match target(to, self.id, turn.site) {
             Target::Own => (self.id, None),
             Target::User(account, resource) => (account, resource),
@@ -117,12 +112,12 @@ impl Account {
         session: SessionId,
         kind: MessageKind,
         stanza: Element<'_>,
-        error: impl Into<StanzaError<'static>>,
+        condition: Condition,
         turn: &mut Turn<'_>,
     ) -> bool {
         // RFC 6120 §8.3.1: an error is never answered with an error.
         if kind != MessageKind::Error {
-            self.refuse(session, stanza, error.into(), turn);
+            self.refuse(session, stanza, condition.into(), turn);
         }
         false
     }
@@ -152,10 +147,6 @@ impl Account {
                 return Progress::Done;
             }
         };
-        if !self.may_send(from, Traffic::Other, to.as_ref()) {
-            self.refuse_request(from, kind, stanza, blocked(), turn);
-            return Progress::Done;
-        }
         match target(to.as_ref(), self.id, turn.site) {
             Target::Own => return self.answers(from, kind, stanza, Place::Own, rows, turn),
             Target::Server => return self.answers(from, kind, stanza, Place::Server, rows, turn),
@@ -198,11 +189,11 @@ impl Account {
         session: SessionId,
         kind: IqKind,
         stanza: Element<'_>,
-        error: impl Into<StanzaError<'static>>,
+        condition: Condition,
         turn: &mut Turn<'_>,
     ) {
         if kind.is_request() {
-            self.refuse(session, stanza, error.into(), turn);
+            self.refuse(session, stanza, condition.into(), turn);
         }
     }
 
@@ -268,7 +259,7 @@ impl Account {
     }
 
     /// An own session as a sender: its full JID.
-    pub(super) fn full_sender(&self, session: SessionId) -> Option<Sender> {
+    pub(crate) fn full_sender(&self, session: SessionId) -> Option<Sender> {
         self.session(session).map(|session| Sender { jid: session.jid.clone(), account: Some(self.id) })
     }
 }

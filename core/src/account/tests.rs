@@ -55,7 +55,7 @@ fn says(account: &mut Account, xml: &str) -> Vec<Effect> {
 fn connected() -> Account {
     let mut account = account();
     let jid = Jid::parse("1-1@localhost/a").expect("a JID").to_full().expect("a full one");
-    turn(&mut Effects::new(), |turn| account.bind(SESSION, &jid, turn)).expect("there is room");
+    turn(&mut Effects::new(), |turn| account.bind(SESSION, &jid, true, turn)).expect("there is room");
     account
 }
 

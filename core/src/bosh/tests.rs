@@ -455,6 +455,7 @@ fn a_client_logs_in_through_requests() {
                     Ask::CheckPassword(check) => Reply::PasswordIs(check.run()),
                     Ask::Move(_) => Reply::Moved,
                     Ask::Bind { jid, .. } => Reply::Bound(jid),
+                    Ask::Resume { .. } => unreachable!("there is none over BOSH"),
                     Ask::Close => {
                         client.session.end();
                         break;

@@ -158,18 +158,39 @@ pub struct StreamError {
     pub condition: StreamCondition,
     /// What its developer reads.
     pub text: &'static str,
+    /// What an extension has to say of it. RFC 6120 §4.9.4
+    pub detail: Option<Detail>,
+}
+
+/// What an extension has to say of a stream error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The client claims to have taken more stanzas than it was sent. XEP-0198 §4
+    HandledTooMany {
+        /// What the client says.
+        handled: u32,
+        /// What is true.
+        sent: u32,
+    },
 }
 
 impl StreamError {
     /// A condition with a text of its own.
     pub const fn new(condition: StreamCondition, text: &'static str) -> StreamError {
-        StreamError { condition, text }
+        StreamError { condition, text, detail: None }
+    }
+
+    /// The client acknowledges what it was not sent. XEP-0198 §4
+    pub const fn handled_too_many(handled: u32, sent: u32) -> StreamError {
+        let text = "You acknowledged more stanzas than were sent to you.";
+        let detail = Some(Detail::HandledTooMany { handled, sent });
+        StreamError { condition: StreamCondition::UndefinedCondition, text, detail }
     }
 }
 
 impl From<StreamCondition> for StreamError {
     fn from(condition: StreamCondition) -> StreamError {
-        StreamError { condition, text: condition.text() }
+        StreamError::new(condition, condition.text())
     }
 }
 
@@ -178,6 +199,13 @@ impl StreamError {
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut xml = Writer::new(out);
         xml.open("stream:error").empty(self.condition.as_str(), ns::STREAM_ERRORS);
-        xml.open("text").ns(ns::STREAM_ERRORS).attr("xml:lang", "en").text(self.text);
+        xml.open("text").ns(ns::STREAM_ERRORS).attr("xml:lang", "en").text(self.text).close();
+        match self.detail {
+            None => {}
+            Some(Detail::HandledTooMany { handled, sent }) => {
+                xml.open("handled-count-too-high").ns(ns::SM);
+                xml.attr_int("h", handled).attr_int("send-count", sent);
+            }
+        }
     }
 }

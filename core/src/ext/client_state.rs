@@ -1,7 +1,6 @@
 //! XEP-0352: Client State Indication. While nobody looks, what is of no consequence waits, so that a phone can sleep.
 //!
-//! What waits and when it goes out is the account's: `crate::account::held`. What the dialogs say in rooms does not pass through
-//! the account and is not held.
+//! What waits and when it goes out is the account's: `crate::account::held`.
 
 use super::{Extension, Nonza, Spec};
 use crate::account::Account;
@@ -38,8 +37,8 @@ fn on_inactive(
     account: &mut Account,
     session: SessionId,
     _: Element<'_>,
-    _: &mut Turn<'_>,
+    turn: &mut Turn<'_>,
 ) -> Result<(), StreamCondition> {
-    account.becomes_inactive(session);
+    account.becomes_inactive(session, turn);
     Ok(())
 }

@@ -43,8 +43,14 @@ fn server_info(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<
         None | Some("") => Ok(of_server(turn.site, None)),
         // XEP-0115 §6.2: the same answer, for those who ask for what the stream features named.
         Some(node) if node == caps::node(turn.site) => Ok(of_server(turn.site, Some(node))),
-        Some(_) => Err(Condition::ItemNotFound.into()),
+        Some(node) => of_node(node).ok_or(Condition::ItemNotFound.into()),
     }
+}
+
+/// What disco#info says of one of the server's nodes.
+fn of_node(node: &str) -> Option<Vec<u8>> {
+    let found = EXTENSIONS.iter().flat_map(|extension| extension.server_nodes).find(|known| known.node == node)?;
+    Some(info(Some(node), [("server", "im")].iter(), found.features.iter(), |_| {}))
 }
 
 /// What disco#info says of the server.

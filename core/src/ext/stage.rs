@@ -32,6 +32,7 @@ pub(super) struct Stage {
     accounts: BTreeMap<AccountId, Account>,
     rows: BTreeMap<(&'static str, Key), Bytes>,
     log: Vec<String>,
+    given: Vec<(AccountId, String)>,
 }
 
 struct Zeros;
@@ -51,6 +52,7 @@ impl Stage {
             accounts: BTreeMap::new(),
             rows: BTreeMap::new(),
             log: Vec::new(),
+            given: Vec::new(),
         };
         for id in [ADAM, BOB, EVE] {
             // An account is made for a member of the app.
@@ -59,7 +61,9 @@ impl Stage {
             let credentials = Credentials::without_password([0; 16], ITERATIONS);
             stage.command(id, RecordCommand::Create { card, credentials });
             let jid = FullJid::parse(&format!("{id}@localhost/r")).expect("an address");
-            stage.turn(id, |account, turn| account.bind(SESSION, &jid, turn).map(drop)).expect("the account exists");
+            stage
+                .turn(id, |account, turn| account.bind(SESSION, &jid, true, turn).map(drop))
+                .expect("the account exists");
         }
         stage
     }
@@ -80,7 +84,8 @@ impl Stage {
                 Progress::Needs(reads) => rows = Some(self.read(&reads)),
             }
         }
-        while let Some((to, note)) = sent.pop() {
+        while !sent.is_empty() {
+            let (to, note) = sent.remove(0);
             let site = self.site.clone();
             let plan = self.account(to).plan(&note, &site);
             let rows = self.read(&plan);
@@ -89,6 +94,19 @@ impl Stage {
             self.perform(to, effects, from, &mut got, &mut sent);
         }
         got.concat()
+    }
+
+    /// Gives the user's session a stanza and returns what all sessions get, in order.
+    pub fn say(&mut self, from: AccountId, stanza: &str) -> Vec<(AccountId, String)> {
+        self.given.clear();
+        self.ask(from, stanza);
+        std::mem::take(&mut self.given)
+    }
+
+    /// One user sees the other's presence.
+    pub fn subscribe(&mut self, watcher: AccountId, watched: AccountId) {
+        self.ask(watcher, &format!("<presence type='subscribe' to='{watched}@localhost'/>"));
+        self.ask(watched, &format!("<presence type='subscribed' to='{watcher}@localhost'/>"));
     }
 
     /// The user is deleted.
@@ -161,10 +179,18 @@ impl Stage {
                 }
                 Effect::Deliver(_, stanza) => {
                     self.log.push(format!("deliver {of}"));
+                    let stanza = String::from_utf8(stanza.to_vec()).expect("stanzas are UTF-8");
+                    self.given.push((of, stanza.clone()));
                     if of == asker {
-                        got.push(String::from_utf8(stanza.to_vec()).expect("stanzas are UTF-8"));
+                        got.push(stanza);
                     }
                 }
+                Effect::Entrust(_, message) => {
+                    self.log.push(format!("entrust {of}"));
+                    let stanza = String::from_utf8(message.stanza.to_vec()).expect("stanzas are UTF-8");
+                    self.given.push((of, stanza));
+                }
+                Effect::WhenFlushed(_, note) => sent.push((of, note)),
                 Effect::Send(Owner::Account(to), note) => sent.push((to, note)),
                 // No iq that these tests are about leads to anything else.
                 _ => {}

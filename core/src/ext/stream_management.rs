@@ -1,11 +1,15 @@
-//! XEP-0198: Stream Management, so far the acknowledgement of what the client sends.
+//! XEP-0198: Stream Management.
 //!
 //! `<a h='N'/>` says that N stanzas are taken care of: delivered, refused, or on disk. It is sent only when asked for (§4), because
 //! older SDKs fail on one that comes by itself, and waits until the count covers all that was sent before the question.
+//!
+//! In the other direction the count matters for sessions that can be resumed (§5) only: what their clients have not acknowledged is kept
+//! and given again, or goes where it would have gone without them (`crate::account::resumption`). Official SDKs enable
+//! acknowledgements without resumption and count wrongly; nothing hangs on their counts.
 
 use super::{Extension, Nonza, Spec};
 use crate::account::Account;
-use crate::effect::{SessionId, Turn};
+use crate::effect::{Effect, SessionId, Turn};
 use crate::error::StreamCondition;
 use crate::ns;
 use crate::stream::Feature;
@@ -27,16 +31,28 @@ pub(super) static STREAM_MANAGEMENT: Extension = Extension {
 fn on_enable(
     account: &mut Account,
     session: SessionId,
-    _: Element<'_>,
+    enable: Element<'_>,
     turn: &mut Turn<'_>,
 ) -> Result<(), StreamCondition> {
     if !account.enable_acks(session) {
         // §3: enabling twice breaks the protocol.
         return Err(StreamCondition::PolicyViolation);
     }
+    let wants_resumption = matches!(enable.attr("resume").as_deref(), Some("true" | "1"));
+    let token = if wants_resumption { account.make_resumable(session, turn) } else { None };
     let mut out = Vec::new();
-    Writer::new(&mut out).empty("enabled", ns::SM);
-    turn.out.deliver(session, out.into());
+    let mut xml = Writer::new(&mut out);
+    xml.open("enabled").ns(ns::SM);
+    if let Some(token) = &token {
+        let secs = turn.site.limits.resume_time_max.as_secs();
+        xml.attr("id", token).attr("resume", "true").attr("max", &secs.to_string());
+        xml.attr_opt("location", turn.site.resume_location.as_deref());
+    }
+    drop(xml);
+    turn.out.push(match token {
+        Some(_) => Effect::Track(session, out.into()),
+        None => Effect::Nonza(session, out.into()),
+    });
     Ok(())
 }
 
@@ -50,17 +66,24 @@ fn on_request(
     Ok(())
 }
 
-/// We ask for nothing yet, so there is nothing an answer could say; SDKs that count wrongly must not suffer for it.
-fn on_answer(_: &mut Account, _: SessionId, _: Element<'_>, _: &mut Turn<'_>) -> Result<(), StreamCondition> {
+fn on_answer(
+    account: &mut Account,
+    session: SessionId,
+    answer: Element<'_>,
+    turn: &mut Turn<'_>,
+) -> Result<(), StreamCondition> {
+    if let Some(count) = answer.attr("h").and_then(|count| count.parse().ok()) {
+        account.acknowledged(session, count, turn);
+    }
     Ok(())
 }
 
-/// §5: no stream is resumable, so none is known.
+/// §5: this stream has a session already.
 fn on_resume(_: &mut Account, session: SessionId, _: Element<'_>, turn: &mut Turn<'_>) -> Result<(), StreamCondition> {
     let mut out = Vec::new();
     let mut xml = Writer::new(&mut out);
-    xml.open("failed").ns(ns::SM).empty("item-not-found", ns::STANZA_ERRORS).close();
+    xml.open("failed").ns(ns::SM).empty("unexpected-request", ns::STANZA_ERRORS).close();
     drop(xml);
-    turn.out.deliver(session, out.into());
+    turn.out.nonza(session, out.into());
     Ok(())
 }

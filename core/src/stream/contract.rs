@@ -71,6 +71,16 @@ pub enum Ask {
         /// Whether the client asked for this resource.
         chosen: bool,
     },
+    /// Give the connection the session of an earlier one, if that can be; then [`Reply::Resumed`] or [`Reply::NotResumed`], or the
+    /// stream is closed. What the session has to say goes out after the answer, `<resumed/>` first. XEP-0198 §5
+    Resume {
+        /// The account.
+        account: AccountId,
+        /// What the client was told to come back with.
+        token: Box<str>,
+        /// How many stanzas it has taken.
+        count: u32,
+    },
     /// Send what there is and close the connection. The stream is over.
     Close,
 }
@@ -92,6 +102,10 @@ pub enum Reply {
     Bound(FullJid),
     /// No session was attached.
     Refused(Condition),
+    /// The session of this address goes on here.
+    Resumed(FullJid),
+    /// There is no such session, or none any more; with the count of stanzas it had taken from its client if that is known.
+    NotResumed(Option<u32>),
 }
 
 /// What a session makes of an element.

@@ -175,6 +175,12 @@ impl Drive<'_> {
                 Reply::Bound(jid)
             }
             Some(Ask::Bind { .. }) => Reply::Refused(Condition::Conflict),
+            Some(Ask::Resume { account, .. }) if good => {
+                self.bound = !self.stream.is_closed();
+                let bare = account.at(self.terms.domain);
+                bare.with_resource("r").map_or(Reply::NotResumed(None), Reply::Resumed)
+            }
+            Some(Ask::Resume { count, .. }) => Reply::NotResumed(Some(count)),
         };
         self.ask = self.with(out, |stream, host| stream.answer(reply, host));
     }

@@ -8,7 +8,7 @@ use crate::ns;
 use crate::xml::Element;
 
 use super::state::ExpectLogin;
-use super::{Call, features, header};
+use super::{Call, features, header, resume};
 
 /// What is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +38,10 @@ pub(super) fn refuse(element: Element<'_>, before: Before, call: &mut Call<'_, '
             refuse_compression(call);
             Ok(())
         }
-        // XEP-0198 §3: before a resource is bound there is no session to manage, and §5: none is resumable yet.
+        // XEP-0198 §3: before a resource is bound there is no session to manage, and §5: before login none to come back to.
         (ns::SM, "enable" | "resume") => {
             count(call)?;
-            let condition = if element.name() == "enable" { "unexpected-request" } else { "item-not-found" };
-            call.write(|xml| {
-                xml.open("failed").ns(ns::SM).empty(condition, ns::STANZA_ERRORS);
-            });
+            resume::fail("unexpected-request", None, call);
             Ok(())
         }
         (ns::SM, "r" | "a") => count(call),
@@ -82,7 +79,8 @@ pub(super) fn refuse_compression(call: &mut Call<'_, '_>) {
     });
 }
 
-fn count(call: &mut Call<'_, '_>) -> Result<(), Misbehaviour> {
+/// Counts an element that leads nowhere.
+pub(super) fn count(call: &mut Call<'_, '_>) -> Result<(), Misbehaviour> {
     call.patience.early_stanzas += 1;
     if call.patience.early_stanzas > call.host.terms.limits.early_stanzas_max {
         return Err(Misbehaviour::TooManyEarlyStanzas);

@@ -8,7 +8,7 @@ use crate::ns;
 use crate::xml::{Element, Writer};
 
 use super::state::{ExpectBind, ExpectLogin, Turned};
-use super::{Call, bind, login, tls};
+use super::{Call, bind, login, resume, tls};
 
 /// Something to advertise that needs no negotiation before binding.
 #[derive(Clone, Copy, Debug)]
@@ -116,16 +116,27 @@ pub(super) static BEFORE_LOGIN: &[Row<ExpectLogin>] = &[
 ];
 
 /// Between login and a bound resource.
-pub(super) static AFTER_LOGIN: &[Row<ExpectBind>] = &[Row {
-    by_iq: true,
-    elements: &["bind"],
-    ns: ns::BIND,
-    offered: |_, _| true,
-    advertise: |_, _, xml| {
-        xml.empty("bind", ns::BIND);
+pub(super) static AFTER_LOGIN: &[Row<ExpectBind>] = &[
+    Row {
+        by_iq: true,
+        elements: &["bind"],
+        ns: ns::BIND,
+        offered: |_, _| true,
+        advertise: |_, _, xml| {
+            xml.empty("bind", ns::BIND);
+        },
+        negotiate: bind::negotiate,
     },
-    negotiate: bind::negotiate,
-}];
+    Row {
+        by_iq: false,
+        elements: &["resume"],
+        ns: ns::SM,
+        // Its extension advertises it.
+        offered: |_, _| false,
+        advertise: |_, _, _| {},
+        negotiate: resume::negotiate,
+    },
+];
 
 /// The row that `element` starts, if there is one.
 pub(super) fn row_for<S>(rows: &'static [Row<S>], element: Element<'_>) -> Option<&'static Row<S>> {

@@ -5,7 +5,7 @@
 //!   ↑         │ ├─→ Handshake ─→ Header          STARTTLS, then from the start
 //!   │         └─→ Credentials ─→ Response | Verdict      rows are read, a password is checked
 //!   └─ Move ←──────────────────────┘            SASL succeeded; the connection may follow its user
-//! Restart (the header after login) ─→ Bind ⇄ Attach ─→ Bound
+//! Restart (the header after login) ─→ Bind ⇄ Attach | Resume ─→ Bound
 //! ```
 //!
 //! Only [`ExpectMove`] leads to [`ExpectRestart`], and it is made from an [`Authenticated`], which only SASL makes: no state in
@@ -39,6 +39,8 @@ pub(super) enum State {
     Bind(ExpectBind),
     /// Asked [`Ask::Bind`].
     Attach(Box<ExpectAttach>),
+    /// Asked [`Ask::Resume`].
+    Resume(ExpectResume),
     /// Stanzas pass.
     Bound(Bound),
     /// Nothing passes.
@@ -101,6 +103,11 @@ pub(super) struct ExpectAttach {
     pub id: Option<Box<str>>,
 }
 
+/// The host looks for the session that the client comes back to.
+pub(super) struct ExpectResume {
+    pub who: Authenticated,
+}
+
 /// The client has its address.
 pub(super) struct Bound {
     pub jid: FullJid,
@@ -123,7 +130,12 @@ impl State {
     /// Whether the stream can only go on once the host has answered.
     pub(super) fn waits_for_host(&self) -> bool {
         match self {
-            State::Handshake | State::Credentials(_) | State::Verdict(_) | State::Move(_) | State::Attach(_) => true,
+            State::Handshake
+            | State::Credentials(_)
+            | State::Verdict(_)
+            | State::Move(_)
+            | State::Attach(_)
+            | State::Resume(_) => true,
             State::Header(_)
             | State::Login(_)
             | State::Response(_)
@@ -146,6 +158,7 @@ impl State {
             | State::Move(_)
             | State::Bind(_)
             | State::Attach(_)
+            | State::Resume(_)
             | State::Bound(_)
             | State::Closed => false,
         }
@@ -156,7 +169,8 @@ impl State {
         match self {
             State::Move(ExpectMove { who })
             | State::Restart(ExpectRestart { who })
-            | State::Bind(ExpectBind { who }) => Some(who),
+            | State::Bind(ExpectBind { who })
+            | State::Resume(ExpectResume { who }) => Some(who),
             State::Attach(attach) => Some(&attach.who),
             State::Header(_)
             | State::Login(_)

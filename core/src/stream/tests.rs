@@ -186,6 +186,10 @@ impl Pair {
                 assert_eq!(account.at(&self.domain), jid.to_bare());
                 ("bind", self.refuse_bind.map_or(Reply::Bound(jid), Reply::Refused))
             }
+            Ask::Resume { account, token, count } => {
+                let jid = account.at(&self.domain).with_resource("back").unwrap();
+                ("resume", if &*token == "known" { Reply::Resumed(jid) } else { Reply::NotResumed(Some(count)) })
+            }
             Ask::Close => {
                 self.asks.push("close");
                 assert!(self.stream.is_closed());

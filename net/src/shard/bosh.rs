@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 
 use proto::bosh::{self, Request, RequestId, Session, Terminal};
 use proto::sasl::ChannelBindings;
-use proto::stanza::{Backing, Entrusted};
+use proto::stanza::{Backing, Entrusted, Leftover};
 use proto::stream::{Security, Stream, Transport, frame_element};
 use proto::time::Now;
 use rest::http::{Response, Status};
@@ -172,7 +172,9 @@ impl<D: Desk> Shard<D> {
         for element in elements {
             line.given += u64::from(!matches!(&element, Piece::Message(element) if bosh::is_of_stream(element)));
             match element {
-                Piece::Stanza(stanza) => push_stanza(&mut line.session, &stanza),
+                Piece::Stanza(stanza) | Piece::Nonza(stanza) | Piece::Track(stanza) => {
+                    push_stanza(&mut line.session, &stanza);
+                }
                 Piece::Entrusted(message) => {
                     line.entrusted.push_back((line.given, message.backing));
                     push_stanza(&mut line.session, &message.stanza);
@@ -273,7 +275,7 @@ impl<D: Desk> Shard<D> {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(id) else { return };
         if let Line::Bosh(line) = &mut conn.line {
-            let late = conn.outbox.undelivered();
+            let late = conn.outbox.remains().waiting;
             let left: Vec<_> = line.session.undelivered().collect();
             // What is left is the end of what was given.
             let first = (line.given + 1).saturating_sub(left.len() as u64);
@@ -283,7 +285,12 @@ impl<D: Desk> Shard<D> {
                     conn.outbox.push(Piece::Entrusted(message));
                 }
             }
-            late.into_iter().for_each(|message| conn.outbox.push(Piece::Entrusted(message)));
+            for leftover in late {
+                conn.outbox.push(match leftover {
+                    Leftover::Entrusted(message) => Piece::Entrusted(message),
+                    Leftover::Stanza(stanza) => Piece::Stanza(stanza),
+                });
+            }
         }
         self.closed(now, id);
     }

@@ -365,14 +365,16 @@ impl<D: Desk> Shard<D> {
     fn feed_websocket(&mut self, id: ConnId, mut line: Box<(WebSocket, Stream)>, bytes: &[u8]) -> usize {
         let (socket, stream) = &mut *line;
         socket.push(bytes);
-        let mut ask = None;
+        let (mut ask, mut over) = (None, false);
         // While the stream waits for an answer, messages wait in the socket.
         while ask.is_none() && !stream.waits_for_host() {
             match socket.next() {
                 Heard::Message(message) => ask = self.feed_stream(id, stream, message.as_bytes()).1,
                 Heard::Nothing => break,
+                // Without an end of the stream: the client may come back to its session. RFC 7395 §3.6
                 Heard::Over => {
-                    ask = Some(proto::stream::Ask::Close);
+                    over = true;
+                    break;
                 }
             }
         }
@@ -382,6 +384,9 @@ impl<D: Desk> Shard<D> {
         }
         self.put_back(id, Line::WebSocket(line));
         self.obey(id, ask);
+        if over {
+            self.conns.direct(id, Directive::Close);
+        }
         bytes.len()
     }
 
@@ -425,9 +430,9 @@ impl<D: Desk> Shard<D> {
             {
                 self.bosh_hung_up(id);
             }
-            let undelivered = conn.outbox.undelivered();
+            let remains = conn.outbox.remains();
             if let Some((session, account)) = conn.session.take() {
-                self.detach(session, account, undelivered);
+                self.detach(session, account, remains);
             }
             // A call that is under way goes on to its end: what it has begun, a sign-up say, is not left half done.
         }
@@ -465,14 +470,24 @@ impl<D: Desk> Shard<D> {
             match (piece, &mut conn.line) {
                 (Piece::Raw(bytes), _) => out.extend_from_slice(&bytes),
                 (Piece::End, _) => {}
-                (Piece::Stanza(bytes) | Piece::Entrusted(Entrusted { stanza: bytes, .. }), Line::WebSocket(line)) => {
+                (
+                    Piece::Stanza(bytes)
+                    | Piece::Entrusted(Entrusted { stanza: bytes, .. })
+                    | Piece::Nonza(bytes)
+                    | Piece::Track(bytes),
+                    Line::WebSocket(line),
+                ) => {
                     let mut element = Vec::with_capacity(bytes.len() + 32);
                     frame_element(Transport::WebSocket, &bytes, &mut element);
                     write_message(&mut line.0, element.into(), out);
                 }
                 (Piece::Message(bytes), Line::WebSocket(line)) => write_message(&mut line.0, bytes, out),
                 (
-                    Piece::Entrusted(Entrusted { stanza: bytes, .. }) | Piece::Stanza(bytes) | Piece::Message(bytes),
+                    Piece::Entrusted(Entrusted { stanza: bytes, .. })
+                    | Piece::Stanza(bytes)
+                    | Piece::Nonza(bytes)
+                    | Piece::Track(bytes)
+                    | Piece::Message(bytes),
                     Line::Tcp(_) | Line::Http(_) | Line::Bosh(_) | Line::AtWork,
                 ) => {
                     out.extend_from_slice(&bytes);

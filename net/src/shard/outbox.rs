@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use proto::effect::Note;
+use proto::ns;
 use proto::owner::Owner;
-use proto::stanza::Entrusted;
+use proto::stanza::{Entrusted, Leftover, Remains};
+use proto::xml::Writer;
 
 /// Output in order. A quiet connection's holds no heap.
 #[derive(Debug, Default)]
@@ -16,6 +18,22 @@ pub(super) struct Outbox {
     ended: bool,
     /// What an owner wants to hear once all of this is taken.
     when_flushed: Option<Box<(Owner, Note)>>,
+    /// Keeps what was sent until it is acknowledged, for a session that can be resumed.
+    tracker: Option<Box<Tracker>>,
+}
+
+/// What was sent to a client that acknowledges what it takes. XEP-0198 §4
+#[derive(Debug, Default)]
+struct Tracker {
+    /// The client has acknowledged so many stanzas, modulo 2³².
+    acked: u32,
+    /// The stanzas that were sent after those.
+    sent: VecDeque<Leftover>,
+    bytes: usize,
+    /// The client was asked and has not answered.
+    asked: bool,
+    /// The stream was ended: nobody comes back to it.
+    over: bool,
 }
 
 /// One thing to write whole.
@@ -27,6 +45,10 @@ pub(super) enum Piece {
     Stanza(Bytes),
     /// The same, to go back to the account if nobody takes it.
     Entrusted(Entrusted),
+    /// An element beside stanzas, which is not counted.
+    Nonza(Bytes),
+    /// The same; what comes after it is kept until it is acknowledged.
+    Track(Bytes),
     /// An element of a stream's own, declared to stand alone.
     Message(Bytes),
     /// The end of the stream is before this. What follows is never sent, but what was entrusted goes back.
@@ -36,7 +58,11 @@ pub(super) enum Piece {
 impl Piece {
     fn len(&self) -> usize {
         match self {
-            Piece::Raw(bytes) | Piece::Stanza(bytes) | Piece::Message(bytes) => bytes.len(),
+            Piece::Raw(bytes)
+            | Piece::Stanza(bytes)
+            | Piece::Nonza(bytes)
+            | Piece::Track(bytes)
+            | Piece::Message(bytes) => bytes.len(),
             Piece::Entrusted(message) => message.stanza.len(),
             Piece::End => 0,
         }
@@ -57,9 +83,14 @@ impl Outbox {
         self.push(piece);
     }
 
-    /// How much waits.
+    /// How much waits to be written.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How much is kept: what waits, and what is not acknowledged.
+    pub fn kept_bytes(&self) -> usize {
+        self.bytes + self.tracker.as_ref().map_or(0, |tracker| tracker.bytes)
     }
 
     /// Whether nothing waits to be written.
@@ -74,6 +105,12 @@ impl Outbox {
         }
         let piece = self.queue.pop_front()?;
         self.bytes -= piece.len();
+        match &piece {
+            Piece::Stanza(stanza) => self.sent(|| Leftover::Stanza(stanza.clone())),
+            Piece::Entrusted(message) => self.sent(|| Leftover::Entrusted(message.clone())),
+            Piece::Track(_) => self.tracker = Some(Box::default()),
+            Piece::Raw(_) | Piece::Nonza(_) | Piece::Message(_) | Piece::End => {}
+        }
         if self.queue.is_empty() && self.queue.capacity() > KEPT_SLOTS_MAX {
             self.queue = VecDeque::new();
         }
@@ -87,14 +124,82 @@ impl Outbox {
         }
     }
 
-    /// The entrusted messages that nobody took.
-    pub fn undelivered(&mut self) -> Vec<Entrusted> {
+    /// Keeps what is sent from now on until it is acknowledged; the client has taken so many stanzas before.
+    pub fn track_from(&mut self, acked: u32) {
+        self.tracker = Some(Box::new(Tracker { acked, ..Tracker::default() }));
+    }
+
+    /// Whether somebody may come back for what is in here.
+    pub fn is_resumable(&self) -> bool {
+        self.tracker.as_ref().is_some_and(|tracker| !tracker.over)
+    }
+
+    /// Nobody will come back.
+    pub fn set_over(&mut self, over: bool) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.over = over;
+        }
+    }
+
+    fn sent(&mut self, leftover: impl FnOnce() -> Leftover) {
+        if let Some(tracker) = &mut self.tracker {
+            let leftover = leftover();
+            tracker.bytes += leftover.bytes();
+            tracker.sent.push_back(leftover);
+            self.ask();
+        }
+    }
+
+    /// Asks the client what it has taken, after what waits: at the end of that, or when much is not acknowledged.
+    fn ask(&mut self) {
+        let Some(tracker) = &mut self.tracker else { return };
+        let due = self.queue.is_empty() || tracker.sent.len() >= UNASKED_MAX;
+        if due && !tracker.asked && !tracker.over && !tracker.sent.is_empty() {
+            tracker.asked = true;
+            let mut question = Vec::new();
+            Writer::new(&mut question).empty("r", ns::SM);
+            self.push(Piece::Nonza(question.into()));
+        }
+    }
+
+    /// The client has taken so many stanzas: returns the rows of those. An error says how many it was sent.
+    pub fn acked(&mut self, count: u32) -> Result<Vec<u64>, u32> {
+        let Some(tracker) = &mut self.tracker else { return Ok(Vec::new()) };
+        let taken = count.wrapping_sub(tracker.acked) as usize;
+        if taken > tracker.sent.len() {
+            return Err(tracker.acked.wrapping_add(tracker.sent.len() as u32));
+        }
+        tracker.acked = count;
+        tracker.asked = false;
+        let mut rows = Vec::new();
+        for leftover in tracker.sent.drain(..taken) {
+            tracker.bytes -= leftover.bytes();
+            rows.extend(leftover.row());
+        }
+        if tracker.sent.is_empty() {
+            tracker.sent = VecDeque::new();
+        }
+        self.ask();
+        Ok(rows)
+    }
+
+    /// Takes out what nobody took.
+    pub fn remains(&mut self) -> Remains {
         self.bytes = 0;
-        let message = |piece| match piece {
-            Piece::Entrusted(message) => Some(message),
-            Piece::Raw(_) | Piece::Stanza(_) | Piece::Message(_) | Piece::End => None,
+        let left = |piece| match piece {
+            Piece::Entrusted(message) => Some(Leftover::Entrusted(message)),
+            Piece::Stanza(stanza) => Some(Leftover::Stanza(stanza)),
+            Piece::Raw(_) | Piece::Nonza(_) | Piece::Track(_) | Piece::Message(_) | Piece::End => None,
         };
-        std::mem::take(&mut self.queue).into_iter().filter_map(message).collect()
+        let waiting = std::mem::take(&mut self.queue).into_iter().filter_map(left).collect();
+        let resumable = self.is_resumable();
+        let tracker = self.tracker.take().unwrap_or_default();
+        Remains { resumable, acked: tracker.acked, sent: tracker.sent.into(), waiting }
+    }
+
+    /// Whether all is taken, as far as anybody can know.
+    pub fn is_flushed(&self) -> bool {
+        self.queue.is_empty() && self.tracker.as_ref().is_none_or(|tracker| tracker.sent.is_empty())
     }
 
     pub fn set_when_flushed(&mut self, owner: Owner, note: Note) {
@@ -102,9 +207,11 @@ impl Outbox {
     }
 
     pub fn take_when_flushed(&mut self) -> Option<(Owner, Note)> {
-        if self.queue.is_empty() { self.when_flushed.take().map(|boxed| *boxed) } else { None }
+        if self.is_flushed() { self.when_flushed.take().map(|boxed| *boxed) } else { None }
     }
 }
 
+/// So many stanzas are not acknowledged before a client that is always busy is asked.
+const UNASKED_MAX: usize = 64;
 /// Room for this many pieces is kept while a connection is busy.
 const KEPT_SLOTS_MAX: usize = 64;

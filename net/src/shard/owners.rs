@@ -17,7 +17,7 @@ use proto::jid::FullJid;
 use proto::model::directory::{self, Directory};
 use proto::owner::Owner;
 use proto::row::{Change, Found, Key, Read, Reads, Rows, Unreadable};
-use proto::stanza::Entrusted;
+use proto::stanza::Remains;
 use proto::time::Instant;
 
 use super::conns::ConnId;
@@ -37,7 +37,9 @@ pub(super) enum Input {
     /// A stanza that had to wait; it takes a client stream's declarations for granted.
     Stanza(SessionId, Bytes),
     Attach(ConnId, FullJid),
-    Detach(SessionId, Vec<Entrusted>),
+    /// A connection whose client comes back with this, having taken so many stanzas.
+    Reattach(ConnId, Box<str>, u32),
+    Detach(SessionId, Remains),
     /// A dialog goes on with the input in hand once it has these rows.
     Resume(Reads),
 }

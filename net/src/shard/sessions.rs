@@ -13,7 +13,7 @@ use proto::ns;
 use proto::owner::{AccountId, Owner};
 use proto::row::{Found, Rows, Unreadable};
 use proto::sasl::ChannelBindings;
-use proto::stanza::Entrusted;
+use proto::stanza::Remains;
 use proto::stream::{Ask, Flow, Host, Outgoing, Piece as Said, Reply, Secrets, Stream, Transport};
 use proto::time::Now;
 use proto::xml::{Element, Nodes, Writer, splice};
@@ -72,7 +72,7 @@ impl<D: Desk> Shard<D> {
     }
 
     /// Gives a stream an answer, or has it do something, and sees to what follows.
-    fn with_stream(&mut self, id: ConnId, act: impl FnOnce(&mut Stream, &mut Host<'_>) -> Option<Ask>) {
+    pub(super) fn with_stream(&mut self, id: ConnId, act: impl FnOnce(&mut Stream, &mut Host<'_>) -> Option<Ask>) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let mut line = mem::replace(&mut conn.line, Line::AtWork);
         let terms = self.terms.clone();
@@ -108,7 +108,12 @@ impl<D: Desk> Shard<D> {
         let Some(ask) = ask else { return };
         match ask {
             Ask::StartTls => self.conns.direct(id, Directive::StartTls),
-            Ask::Close => self.conns.direct(id, Directive::Close),
+            Ask::Close => {
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.outbox.set_over(true);
+                }
+                self.conns.direct(id, Directive::Close);
+            }
             Ask::Credentials(account) => {
                 let reads = record::login_reads(account);
                 if let Some(found) = self.desk.cached(&reads) {
@@ -129,6 +134,9 @@ impl<D: Desk> Shard<D> {
                 } else {
                     self.conns.direct(id, Directive::Move(place));
                 }
+            }
+            Ask::Resume { account, token, count } => {
+                self.offer(Owner::Account(account), Input::Reattach(id, token, count));
             }
             Ask::Bind { account, jid, chosen: _ } => self.offer(Owner::Account(account), Input::Attach(id, jid)),
         }
@@ -162,15 +170,14 @@ impl<D: Desk> Shard<D> {
 
     /// An account gives a connection a session.
     pub(super) fn attach(&mut self, account: &mut Account, conn: ConnId, jid: &FullJid) {
-        if self.conns.get_mut(conn).is_none() {
-            return;
-        }
+        let Some(transport) = self.conns.get_mut(conn).map(|conn| conn.line.transport()) else { return };
+        let replaceable = transport != Some(Transport::Bosh);
         self.last_session += 1;
         let session = SessionId(self.last_session);
-        let bound = self.turn(|turn| account.bind(session, jid, turn));
+        let bound = self.turn(|turn| account.bind(session, jid, replaceable, turn));
         match bound {
             Ok(_) => {
-                self.sessions.insert(session, conn);
+                self.links.add(session, account.id(), conn);
                 self.conns.count_bound(1);
                 if let Some(conn) = self.conns.get_mut(conn) {
                     conn.session = Some((session, account.id()));
@@ -193,11 +200,16 @@ impl<D: Desk> Shard<D> {
     }
 
     /// A session's connection is gone.
-    pub(super) fn detach(&mut self, session: SessionId, account: AccountId, undelivered: Vec<Entrusted>) {
-        if self.sessions.remove(&session).is_some() {
+    pub(super) fn detach(&mut self, session: SessionId, account: AccountId, remains: Remains) {
+        if self.links.knows(session) {
             self.conns.count_bound(-1);
         }
-        self.offer(Owner::Account(account), Input::Detach(session, undelivered));
+        if remains.resumable {
+            self.links.cut(session);
+        } else {
+            self.links.remove(session);
+        }
+        self.offer(Owner::Account(account), Input::Detach(session, remains));
     }
 
     /// A stanza (or what extensions put between them) from a bound stream.
@@ -223,6 +235,7 @@ impl<D: Desk> Shard<D> {
             return Flow::Continue;
         };
         self.forget_effects();
+        let before = self.feeding.replace(id);
         let result = match &mut *state {
             State::Account(account) => self.turn(|turn| account.stanza(session, element, None, turn)),
             State::Directory(_) | State::Dialog(_) => Ok(Progress::Done),
@@ -246,7 +259,11 @@ impl<D: Desk> Shard<D> {
         };
         self.release(owner);
         self.settle();
-        flow
+        self.feeding = before;
+        match self.fault.take() {
+            Some(fault) if flow == Flow::Continue => Flow::End(fault),
+            Some(_) | None => flow,
+        }
     }
 
     /// A stanza that had to wait for its account, or for rows.
@@ -258,7 +275,7 @@ impl<D: Desk> Shard<D> {
         rows: Option<Rows>,
         owner: Owner,
     ) -> Result<(), (Unreadable, Option<ReplyTo>)> {
-        if let Some(&conn) = self.sessions.get(&session) {
+        if let Some(conn) = self.links.conn(session) {
             self.conns.queue(conn, -1);
         }
         let mut nodes = Nodes::new();
@@ -269,7 +286,7 @@ impl<D: Desk> Shard<D> {
         match result {
             Ok(Progress::Done) => Ok(()),
             Ok(Progress::Needs(reads)) => {
-                if let Some(&conn) = self.sessions.get(&session) {
+                if let Some(conn) = self.links.conn(session) {
                     self.conns.queue(conn, 1);
                 }
                 self.starved.push((owner, Input::Stanza(session, Bytes::copy_from_slice(stanza)), reads));
@@ -286,23 +303,8 @@ impl<D: Desk> Shard<D> {
         }
     }
 
-    /// Queues a stanza for a session; one that takes too little of what it is given is ended.
-    pub(super) fn deliver(&mut self, session: SessionId, stanza: Bytes) {
-        if let Some(&id) = self.sessions.get(&session) {
-            self.queue_piece(id, Piece::Stanza(stanza));
-        }
-    }
-
-    /// As [`Shard::deliver`], and the account has the message back should it not be taken.
-    pub(super) fn entrust(&mut self, owner: Owner, session: SessionId, message: Entrusted) {
-        match self.sessions.get(&session) {
-            Some(&id) => self.queue_piece(id, Piece::Entrusted(message)),
-            // The connection ended and the account had not heard of it yet, or this waited for the disk meanwhile.
-            None => self.local.push_back((owner, Note::Returned(vec![message]))),
-        }
-    }
-
-    fn queue_piece(&mut self, id: ConnId, piece: Piece) {
+    /// Queues something for a connection; one that takes too little of what it is given is ended.
+    pub(super) fn queue_piece(&mut self, id: ConnId, piece: Piece) {
         let max = self.terms.site.limits.outbox_bytes_max;
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.directive == Some(Directive::Close) {
@@ -315,18 +317,21 @@ impl<D: Desk> Shard<D> {
             Line::Bosh(line) => line.session.pending_bytes(),
             Line::Tcp(_) | Line::WebSocket(_) | Line::Http(_) | Line::AtWork => 0,
         };
-        let waits = conn.outbox.bytes() + in_session;
-        self.conns.touch(id);
+        let waits = conn.outbox.kept_bytes() + in_session;
         if waits > max {
             self.counts.slow_readers += 1;
+            conn.outbox.set_over(true);
+        }
+        self.conns.touch(id);
+        if waits > max {
             self.conns.direct(id, Directive::Close);
         }
     }
 
     pub(super) fn when_flushed(&mut self, owner: Owner, session: SessionId, note: Note) {
-        let Some(&id) = self.sessions.get(&session) else { return };
+        let Some(id) = self.links.conn(session) else { return };
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if conn.outbox.is_empty() {
+        if conn.outbox.is_flushed() {
             self.send(owner, note);
         } else {
             conn.outbox.set_when_flushed(owner, note);
@@ -344,14 +349,11 @@ impl<D: Desk> Shard<D> {
         self.end_stream(session, error);
     }
 
-    fn end_stream(&mut self, session: SessionId, error: StreamError) {
-        let Some(&id) = self.sessions.get(&session) else { return };
-        let at_work = self.conns.get_mut(id).is_some_and(|conn| matches!(conn.line, Line::AtWork));
-        if at_work {
-            // Its own stanza led to this; there is no saying more on a stream that is in the middle of it.
-            return self.conns.direct(id, Directive::Close);
+    pub(super) fn end_stream(&mut self, session: SessionId, error: StreamError) {
+        match self.links.conn(session) {
+            Some(id) => self.end_conn(id, error),
+            None => self.forget_session(session),
         }
-        self.with_stream(id, |stream, host| stream.close(error, host));
     }
 
     /// Deadlines and silent clients.
@@ -401,6 +403,10 @@ impl<D: Desk> Shard<D> {
             Some(at) if now.since(at) >= ping_time_max => {
                 let error = StreamError::new(StreamCondition::ConnectionTimeout, "Nothing was heard for too long.");
                 self.with_stream(id, |stream, host| stream.close(error, host));
+                // It may only have lost its way here.
+                if let Some(conn) = self.conns.get_mut(id) {
+                    conn.outbox.set_over(false);
+                }
             }
             Some(_) | None => {}
         }

@@ -1,0 +1,416 @@
+//! Sessions whose client was cut off and may come back. XEP-0198 §5.
+//!
+//! A session sleeps while it has no connection: it stays available to everybody, and what it is given waits here, in order. When
+//! its client comes back it says how much it has taken, and gets the rest. When it does not come back in time the session ends, and what
+//! waited goes where it would have gone without it: messages to the user's other resources or on the offline queue, requests back
+//! to their senders; the rest is dropped.
+//!
+//! A message that no connected resource has is kept in a row of the offline queue as well before its sender hears that it is taken
+//! care of (*parked*): a crash loses no more than one of an ordinary user who is away. The row goes when any client has
+//! taken the message.
+//!
+//! What waits for one session is bounded like what waits for a connection; beyond that the session ends early.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::effect::{Effect, Ending, SessionId, Turn};
+use crate::error::{Condition, StanzaError};
+use crate::jid::Jid;
+use crate::model::token::push_hex;
+use crate::ns;
+use crate::route::{Target, target};
+use crate::row::Batch;
+use crate::stanza::{Backing, Entrusted, IqKind, Kind, Leftover, Parcel, Remains};
+use crate::time::Instant;
+use crate::xml::{Nodes, Writer};
+
+use super::offline::{Reach, lasts};
+use super::{Account, Session};
+
+/// What a session is told to come back with.
+const TOKEN_BYTES: usize = 16;
+/// What each waiting stanza costs besides its bytes, about.
+const OVERHEAD_BYTES: usize = 96;
+/// Of how many sessions that ended without their clients their counts are remembered.
+const ENDED_MAX: usize = 8;
+/// The `given` of a row that waits on the offline queue anyway.
+const UNGIVEN: u64 = u64::MAX;
+
+/// A session that can be resumed.
+#[derive(Debug)]
+pub(super) struct Resumption {
+    token: Box<str>,
+    asleep: Option<Asleep>,
+}
+
+/// What a session without a connection was to be given.
+#[derive(Debug)]
+struct Asleep {
+    until: Instant,
+    /// The count of stanzas before the first of `sent`.
+    acked: u32,
+    /// What the client was sent: each is one stanza that it may have counted.
+    sent: VecDeque<Leftover>,
+    waiting: VecDeque<Leftover>,
+    bytes: usize,
+    /// The client is back and has taken so many. It is let in once all that it sent before is taken care of.
+    back: Option<u32>,
+}
+
+impl Asleep {
+    fn push(&mut self, leftover: Leftover) {
+        self.bytes += leftover.bytes() + OVERHEAD_BYTES;
+        self.waiting.push_back(leftover);
+    }
+}
+
+/// A session that ended while its client was away: what its client may still ask for.
+#[derive(Debug)]
+pub(super) struct Ended {
+    token: Box<str>,
+    handled: u32,
+}
+
+/// Why a session cannot be resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoResumption {
+    /// There is no such session, or none any more; with the count of what it had handled if that is still known.
+    Unknown(Option<u32>),
+    /// The client claims to have taken more than the so many it was sent.
+    TooMany(u32),
+}
+
+impl Session {
+    /// Whether it has a connection, as far as the account knows.
+    pub(super) fn is_awake(&self) -> bool {
+        self.resumption.as_ref().is_none_or(|resumption| resumption.asleep.is_none())
+    }
+
+    fn asleep_mut(&mut self) -> Option<&mut Asleep> {
+        self.resumption.as_mut()?.asleep.as_mut()
+    }
+}
+
+impl Account {
+    /// Lets a session be resumed, and returns what its client is to come back with; none where that is not possible.
+    pub fn make_resumable(&mut self, id: SessionId, turn: &mut Turn<'_>) -> Option<Box<str>> {
+        if turn.site.limits.resume_time_max.is_zero() {
+            return None;
+        }
+        let token = hex(&turn.random.array::<TOKEN_BYTES>());
+        let session = self.session_mut(id).filter(|session| session.replaceable)?;
+        session.resumption = Some(Box::new(Resumption { token: token.clone(), asleep: None }));
+        Some(token)
+    }
+
+    /// The client says how many stanzas it has taken. Only of a session that can be resumed anything hangs on it; SDKs that count
+    /// wrongly ask for none.
+    pub fn acknowledged(&self, id: SessionId, count: u32, turn: &mut Turn<'_>) {
+        if self.session(id).is_some_and(|session| session.resumption.is_some()) {
+            turn.out.push(Effect::Acked(id, count));
+        }
+    }
+
+    /// The connection of a session is gone, or was taken from it.
+    pub fn detach(&mut self, id: SessionId, remains: Remains, turn: &mut Turn<'_>) {
+        self.held_back(turn, |account, turn| {
+            let can_sleep = account.session(id).is_some_and(|session| session.resumption.is_some());
+            match remains.resumable && can_sleep {
+                true => account.falls_asleep(id, remains, turn),
+                false => account.ends(id, remains, turn),
+            }
+        });
+        if self.sessions.len() <= 1 {
+            // Nobody is left for anything to come back from that came back before.
+            self.reissued.clear();
+        }
+    }
+
+    fn ends(&mut self, id: SessionId, remains: Remains, turn: &mut Turn<'_>) {
+        if remains.resumable {
+            // It ended while its connection did; the shard holds its place.
+            turn.out.push(Effect::End(id, Ending::PolicyViolation));
+        }
+        let left: Vec<Leftover> = remains.sent.into_iter().chain(remains.waiting).collect();
+        self.unbind(id, turn);
+        self.end_drain_of(id, &rows(&left), turn);
+        self.scatter(left, turn);
+    }
+
+    fn falls_asleep(&mut self, id: SessionId, remains: Remains, turn: &mut Turn<'_>) {
+        // XEP-0352 §5: a client that comes back is active until it says otherwise.
+        self.becomes_active(id, turn);
+        let came_back: Vec<Leftover> = remains.sent.iter().chain(&remains.waiting).cloned().collect();
+        let handed = self.end_drain_of(id, &rows(&came_back), turn);
+        let until = turn.now.instant + turn.site.limits.resume_time_max;
+        let Some(session) = self.session_mut(id) else { return };
+        session.handed = session.handed.max(handed);
+        if let Some(acks) = &mut session.acks {
+            acks.forget_questions();
+        }
+        let Some(resumption) = &mut session.resumption else { return };
+        resumption.asleep = Some(Asleep {
+            until,
+            acked: remains.acked,
+            sent: VecDeque::new(),
+            waiting: VecDeque::new(),
+            bytes: 0,
+            back: None,
+        });
+        turn.out.push(Effect::Sleeps(id, until));
+        let sent = remains.sent.len();
+        for leftover in remains.sent.into_iter().chain(remains.waiting) {
+            self.waits_for(id, leftover, turn);
+        }
+        // The first of them are those that the client may have counted.
+        if let Some(asleep) = self.session_mut(id).and_then(Session::asleep_mut) {
+            asleep.sent = asleep.waiting.drain(..sent.min(asleep.waiting.len())).collect();
+        }
+    }
+
+    /// Something for a session without a connection.
+    pub(super) fn waits_for(&mut self, id: SessionId, leftover: Leftover, turn: &mut Turn<'_>) {
+        let leftover = match leftover {
+            Leftover::Entrusted(message) => Leftover::Entrusted(self.park(message, turn)),
+            stanza @ Leftover::Stanza(_) => stanza,
+        };
+        let max = turn.site.limits.outbox_bytes_max;
+        let Some(asleep) = self.session_mut(id).and_then(Session::asleep_mut) else { return };
+        asleep.push(leftover);
+        if asleep.bytes > max && asleep.back.is_none() {
+            self.gives_up(id, turn);
+        }
+    }
+
+    /// Keeps a message in a row if no connected resource has it.
+    fn park(&mut self, message: Entrusted, turn: &mut Turn<'_>) -> Entrusted {
+        let Entrusted { stanza, backing } = message;
+        let given = match backing {
+            Backing::Others(given) => given,
+            Backing::Row(row) => {
+                self.parked.entry(row).or_insert(UNGIVEN);
+                return Entrusted { stanza, backing: Backing::Parked { row, given: UNGIVEN } };
+            }
+            Backing::Parked { .. } => return Entrusted { stanza, backing },
+        };
+        let known = self.parked.iter().find(|&(_, &by)| given > 0 && by == given).map(|(&row, _)| row);
+        let row = match known {
+            Some(row) => row,
+            None if given > 0 && self.sessions.iter().any(|session| session.is_awake() && session.was_given(given)) => {
+                return Entrusted { stanza, backing };
+            }
+            None if !lasts(&stanza) || !self.has_room_for(&stanza) => return Entrusted { stanza, backing },
+            None => {
+                let reach = if given > 0 { Reach::Account } else { Reach::Resource };
+                let mut batch = Batch::default();
+                let row = self.keep_stanza(&stanza, reach, &mut batch, turn);
+                turn.out.write(batch);
+                self.parks(row, given);
+                row
+            }
+        };
+        Entrusted { stanza, backing: Backing::Parked { row, given } }
+    }
+
+    /// A row was made for a message that sessions without a connection hold.
+    pub(super) fn parks(&mut self, row: u64, given: u64) {
+        self.parked.insert(row, given);
+        if given == 0 {
+            return;
+        }
+        for asleep in self.sessions.iter_mut().filter_map(Session::asleep_mut) {
+            for leftover in asleep.sent.iter_mut().chain(&mut asleep.waiting) {
+                if let Leftover::Entrusted(message) = leftover
+                    && message.backing == Backing::Others(given)
+                {
+                    message.backing = Backing::Parked { row, given };
+                }
+            }
+        }
+    }
+
+    /// The session that a client may come back to with this.
+    pub fn resumable(&self, token: &str) -> Result<SessionId, NoResumption> {
+        let is_it = |session: &&Session| session.resumption.as_ref().is_some_and(|known| *known.token == *token);
+        match self.sessions.iter().find(is_it) {
+            Some(session) => Ok(session.id),
+            None => Err(NoResumption::Unknown(self.handled_by(token))),
+        }
+    }
+
+    fn handled_by(&self, token: &str) -> Option<u32> {
+        self.ended.iter().find(|ended| *ended.token == *token).map(|ended| ended.handled)
+    }
+
+    /// The client of a session that sleeps is back, and has taken so many stanzas.
+    pub fn resume(&mut self, id: SessionId, count: u32, turn: &mut Turn<'_>) -> Result<(), NoResumption> {
+        self.held_back(turn, |account, turn| {
+            let Some(asleep) = account.session_mut(id).and_then(Session::asleep_mut) else {
+                return Err(NoResumption::Unknown(None));
+            };
+            let taken = count.wrapping_sub(asleep.acked) as usize;
+            if taken > asleep.sent.len() {
+                return Err(NoResumption::TooMany(asleep.acked.wrapping_add(asleep.sent.len() as u32)));
+            }
+            let taken: Vec<Leftover> = asleep.sent.drain(..taken).collect();
+            (asleep.acked, asleep.back) = (count, Some(count));
+            account.taken(&rows(&taken), turn);
+            account.lets_in(id, turn);
+            Ok(())
+        })
+    }
+
+    /// Lets a client that is back into its session, once the count of what it sent is exact: what is not in it, it sends again.
+    pub(super) fn lets_in(&mut self, id: SessionId, turn: &mut Turn<'_>) {
+        let Some(session) = self.session_mut(id) else { return };
+        if session.acks.as_ref().is_some_and(|acks| acks.outstanding() > 0) {
+            return;
+        }
+        let handled = session.acks.as_ref().map_or(0, |acks| acks.handled());
+        let wants_messages = session.takes_messages() && session.live_since.is_none();
+        let Some(resumption) = &mut session.resumption else { return };
+        let Some(asleep) = resumption.asleep.take_if(|asleep| asleep.back.is_some()) else { return };
+        let mut bytes = Vec::new();
+        let mut xml = Writer::new(&mut bytes);
+        xml.open("resumed").ns(ns::SM).attr_int("h", handled).attr("previd", &resumption.token).close();
+        drop(xml);
+        turn.out.push(Effect::Resumed(id, asleep.acked, bytes.into()));
+        for leftover in asleep.sent.into_iter().chain(asleep.waiting) {
+            match leftover {
+                Leftover::Stanza(stanza) => turn.out.deliver(id, stanza),
+                Leftover::Entrusted(message) => turn.out.entrust(id, message),
+            }
+        }
+        if wants_messages {
+            self.starts_taking(id, turn);
+        }
+    }
+
+    /// The client was let in, but its connection is gone again.
+    pub(super) fn cut_again(&mut self, id: SessionId, acked: u32, turn: &mut Turn<'_>) {
+        let remains = Remains { resumable: true, acked, ..Remains::default() };
+        if self.session(id).is_some() {
+            self.falls_asleep(id, remains, turn);
+        }
+    }
+
+    /// Something for a session that could not be queued.
+    pub(super) fn late(&mut self, id: SessionId, leftover: Leftover, turn: &mut Turn<'_>) {
+        match (self.session(id).is_some(), leftover) {
+            // It sleeps, or the account is to see it first: what is said to sessions is looked at before it goes out.
+            (true, Leftover::Stanza(stanza)) => turn.out.deliver(id, stanza),
+            (true, Leftover::Entrusted(message)) => turn.out.entrust(id, message),
+            (false, leftover) => self.scatter(vec![leftover], turn),
+        }
+    }
+
+    /// A client has taken messages that were parked.
+    pub(super) fn taken(&mut self, rows: &[u64], turn: &mut Turn<'_>) {
+        let mut gone = Vec::new();
+        for &row in rows {
+            if self.parked.remove(&row).is_some() && !self.is_handed_out(row) {
+                gone.push(row);
+            }
+        }
+        self.forget(&gone, turn);
+    }
+
+    /// The time for the client of a session to come back is over, if it has not come.
+    pub(super) fn expired(&mut self, id: SessionId, turn: &mut Turn<'_>) {
+        let now = turn.now.instant;
+        let asleep = self.session_mut(id).and_then(Session::asleep_mut);
+        if asleep.is_some_and(|asleep| asleep.back.is_none() && asleep.until <= now) {
+            self.gives_up(id, turn);
+        }
+    }
+
+    /// Ends a session that sleeps.
+    fn gives_up(&mut self, id: SessionId, turn: &mut Turn<'_>) {
+        self.unbind(id, turn);
+        turn.out.push(Effect::End(id, Ending::PolicyViolation));
+    }
+
+    /// A new resource takes the place of the one that has slept longest, if there is one.
+    pub(super) fn makes_room(&mut self, turn: &mut Turn<'_>) -> bool {
+        let asleep = |session: &Session| Some((session.resumption.as_ref()?.asleep.as_ref()?.until, session.id));
+        let Some((_, id)) = self.sessions.iter().filter_map(asleep).min() else { return false };
+        self.gives_up(id, turn);
+        true
+    }
+
+    /// The session is over: what waited for it goes elsewhere.
+    pub(super) fn gives_back(&mut self, session: &mut Session, turn: &mut Turn<'_>) {
+        let Some(resumption) = session.resumption.take() else { return };
+        let Some(asleep) = resumption.asleep else { return };
+        let handled = session.acks.as_ref().map_or(0, |acks| acks.handled());
+        if self.ended.len() >= ENDED_MAX {
+            self.ended.remove(0);
+        }
+        self.ended.push(Ended { token: resumption.token, handled });
+        self.scatter(asleep.sent.into_iter().chain(asleep.waiting).collect(), turn);
+    }
+
+    /// What a session has not taken that is over now.
+    fn scatter(&mut self, left: Vec<Leftover>, turn: &mut Turn<'_>) {
+        let mut back = Vec::new();
+        for leftover in left {
+            match leftover {
+                Leftover::Stanza(stanza) => self.bounce(&stanza, turn),
+                Leftover::Entrusted(Entrusted { stanza, backing: Backing::Parked { row, given } }) => {
+                    if self.unpark(row, given, turn) {
+                        back.push(Entrusted { stanza, backing: Backing::Others(given) });
+                    }
+                }
+                Leftover::Entrusted(message) => back.push(message),
+            }
+        }
+        self.returned(back, turn);
+    }
+
+    /// The session that a message was parked for is over. Returns whether somebody connected may lack it, and then its row is gone.
+    fn unpark(&mut self, row: u64, given: u64, turn: &mut Turn<'_>) -> bool {
+        if self.sessions.iter().any(|session| !session.is_awake()) {
+            // Another one may hold it too.
+            return false;
+        }
+        if self.parked.remove(&row).is_none() {
+            // Somebody has it.
+            return false;
+        }
+        let is_lacked = given != UNGIVEN && self.sessions.iter().any(|session| session.live_since.is_some());
+        if is_lacked && !self.is_handed_out(row) {
+            self.reissued.remove(&given);
+            self.forget(&[row], turn);
+        }
+        is_lacked
+    }
+
+    /// A request that nobody will answer. RFC 6120 §8.2.3
+    fn bounce(&mut self, stanza: &Bytes, turn: &mut Turn<'_>) {
+        let mut nodes = Nodes::new();
+        let Some(iq) = nodes.reread(stanza).filter(|stanza| stanza.is("iq", ns::CLIENT)) else { return };
+        let is_request = IqKind::read(iq.attr("type").as_deref()).is_some_and(IqKind::is_request);
+        let (Some(from), Some(me)) = (iq.attr("from"), iq.attr("to")) else { return };
+        let Ok(from) = Jid::parse(&from) else { return };
+        if let (true, Target::User(account, Some(resource))) = (is_request, target(Some(&from), self.id, turn.site)) {
+            let mut bytes = Vec::new();
+            let error = StanzaError::from(Condition::RecipientUnavailable);
+            error.write_reply(iq, Some(&me), Some(from.as_str()), &mut bytes);
+            let kind = Kind::Iq(IqKind::Error);
+            self.post(account, Parcel::new(self.sender(), Some(resource.into()), kind, bytes.into()), turn);
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> Box<str> {
+    let mut text = String::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes);
+    text.into()
+}
+
+/// The rows of those that have one.
+fn rows(leftovers: &[Leftover]) -> Vec<u64> {
+    leftovers.iter().filter_map(Leftover::row).collect()
+}

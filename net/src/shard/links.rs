@@ -1,0 +1,250 @@
+//! Which connection a session is on, and what becomes of it when that is cut. XEP-0198 §5.
+//!
+//! What is said to a session goes to its connection's outbox. It goes to the account instead ([`Note::Late`]) while the session has
+//! none, and while the account wants to see what dialogs write (its *guard*); then it comes back, or is kept. The order stays
+//! the same: as long as anything is on that way, what follows takes it too.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use proto::account::Account;
+use proto::account::resumption::NoResumption;
+use proto::effect::{Note, SessionId};
+use proto::error::{StreamCondition, StreamError};
+use proto::jid::{FullJid, Jid};
+use proto::owner::{AccountId, Owner};
+use proto::stanza::{Entrusted, Leftover};
+use proto::stream::Reply;
+use proto::time::Instant;
+
+use super::conns::{ConnId, Directive};
+use super::desk::Desk;
+use super::outbox::Piece;
+use super::{Line, Shard};
+
+/// Where a session is.
+pub(super) struct Link {
+    pub account: AccountId,
+    /// None while its client is away.
+    conn: Option<ConnId>,
+    /// A connection whose client is back, and waits to be let in.
+    back: Option<Box<(ConnId, FullJid)>>,
+    /// What dialogs write goes to the account.
+    guarded: bool,
+    /// How much is on its way to the account.
+    late: u32,
+}
+
+/// The sessions of a shard's accounts.
+#[derive(Default)]
+pub(super) struct Links {
+    by_session: HashMap<SessionId, Link, RandomState>,
+    /// When the time of sessions without a connection is over.
+    expiries: BTreeSet<(Instant, SessionId)>,
+}
+
+impl Links {
+    pub fn add(&mut self, session: SessionId, account: AccountId, conn: ConnId) {
+        let link = Link { account, conn: Some(conn), back: None, guarded: false, late: 0 };
+        self.by_session.insert(session, link);
+    }
+
+    pub fn remove(&mut self, session: SessionId) -> Option<Link> {
+        self.by_session.remove(&session)
+    }
+
+    /// Whether there is such a session, connected or not.
+    pub fn knows(&self, session: SessionId) -> bool {
+        self.by_session.contains_key(&session)
+    }
+
+    /// The connection of a session.
+    pub fn conn(&self, session: SessionId) -> Option<ConnId> {
+        self.by_session.get(&session)?.conn
+    }
+
+    /// The sessions of an account.
+    pub fn of(&self, account: AccountId) -> Vec<SessionId> {
+        let theirs = self.by_session.iter().filter(|(_, link)| link.account == account);
+        theirs.map(|(session, _)| *session).collect()
+    }
+
+    /// A session has no connection any more.
+    pub fn cut(&mut self, session: SessionId) {
+        if let Some(link) = self.by_session.get_mut(&session) {
+            link.conn = None;
+        }
+    }
+}
+
+impl<D: Desk> Shard<D> {
+    /// Queues a stanza for a session.
+    pub(super) fn deliver(&mut self, session: SessionId, stanza: Bytes) {
+        match self.links.by_session.get(&session).map(|link| link.conn) {
+            Some(Some(id)) => self.queue_piece(id, Piece::Stanza(stanza)),
+            Some(None) => self.late(session, Leftover::Stanza(stanza)),
+            None => {}
+        }
+    }
+
+    /// As [`Shard::deliver`], and the account has the message back should it not be taken.
+    pub(super) fn entrust(&mut self, owner: Owner, session: SessionId, message: Entrusted) {
+        match self.links.by_session.get(&session).map(|link| link.conn) {
+            Some(Some(id)) => self.queue_piece(id, Piece::Entrusted(message)),
+            Some(None) => self.late(session, Leftover::Entrusted(message)),
+            // The session ended and the account had not heard of it yet, or this waited for the disk meanwhile.
+            None => self.local.push_back((owner, Note::Late(session, Leftover::Entrusted(message)))),
+        }
+    }
+
+    /// Queues what a dialog writes to a session that is here.
+    pub(super) fn deliver_from_dialog(&mut self, session: SessionId, stanza: Bytes) {
+        let Some(link) = self.links.by_session.get(&session) else { return };
+        match link.conn {
+            Some(id) if !link.guarded && link.late == 0 => self.queue_piece(id, Piece::Stanza(stanza)),
+            Some(_) | None => self.late(session, Leftover::Stanza(stanza)),
+        }
+    }
+
+    pub(super) fn nonza(&mut self, session: SessionId, piece: Piece) {
+        if let Some(id) = self.links.conn(session) {
+            self.conns.push(id, piece);
+        }
+    }
+
+    fn late(&mut self, session: SessionId, leftover: Leftover) {
+        if let Some(link) = self.links.by_session.get_mut(&session) {
+            link.late += 1;
+            self.local.push_back((Owner::Account(link.account), Note::Late(session, leftover)));
+        }
+    }
+
+    /// The account takes what was late.
+    pub(super) fn took_late(&mut self, session: SessionId) {
+        if let Some(link) = self.links.by_session.get_mut(&session) {
+            link.late = link.late.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn guard(&mut self, session: SessionId, on: bool) {
+        if let Some(link) = self.links.by_session.get_mut(&session) {
+            link.guarded = on;
+        }
+    }
+
+    /// A session goes to sleep until then.
+    pub(super) fn sleeps(&mut self, session: SessionId, until: Instant) {
+        if self.links.by_session.get(&session).is_some_and(|link| link.conn.is_none()) {
+            self.links.expiries.insert((until, session));
+        }
+    }
+
+    /// Tells the accounts whose sessions have slept too long.
+    pub(super) fn expire_sessions(&mut self) {
+        while let Some(&(at, session)) = self.links.expiries.first().filter(|(at, _)| *at <= self.now.instant) {
+            self.links.expiries.remove(&(at, session));
+            if let Some(link) = self.links.by_session.get(&session).filter(|link| link.conn.is_none()) {
+                self.local.push_back((Owner::Account(link.account), Note::Expired(session)));
+            }
+        }
+    }
+
+    /// A client acknowledges stanzas.
+    pub(super) fn acked(&mut self, owner: Owner, session: SessionId, count: u32) {
+        let Some(id) = self.links.conn(session) else { return };
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        match conn.outbox.acked(count) {
+            Ok(rows) => {
+                let flushed = conn.outbox.take_when_flushed();
+                self.conns.touch(id);
+                if !rows.is_empty() {
+                    self.send(owner, Note::Taken(rows));
+                }
+                if let Some((owner, note)) = flushed {
+                    self.send(owner, note);
+                }
+            }
+            Err(sent) => self.end_stream(session, StreamError::handled_too_many(count, sent)),
+        }
+    }
+
+    /// A client is back and asks for its session.
+    pub(super) fn reattach(&mut self, account: &mut Account, conn: ConnId, token: &str, count: u32) {
+        if self.conns.get_mut(conn).is_none() {
+            return;
+        }
+        let resumed = account.resumable(token).and_then(|session| {
+            self.take_over(account, session);
+            self.turn(|turn| account.resume(session, count, turn)).map(|()| session)
+        });
+        match resumed {
+            Ok(session) => {
+                let jid = account.session(session).and_then(|session| Jid::parse(session.jid()).ok()?.to_full());
+                if let (Some(link), Some(jid)) = (self.links.by_session.get_mut(&session), jid) {
+                    link.back = Some(Box::new((conn, jid)));
+                }
+            }
+            Err(NoResumption::Unknown(handled)) => self.attached.push((conn, Reply::NotResumed(handled))),
+            Err(NoResumption::TooMany(sent)) => self.end_conn(conn, StreamError::handled_too_many(count, sent)),
+        }
+    }
+
+    /// A connection that was not known to be gone makes way. XEP-0198 §5
+    fn take_over(&mut self, account: &mut Account, session: SessionId) {
+        let Some(old) = self.links.conn(session) else { return };
+        let Some(conn) = self.conns.get_mut(old) else { return };
+        let remains = conn.outbox.remains();
+        conn.session = None;
+        if remains.resumable {
+            self.links.cut(session);
+        } else {
+            self.links.remove(session);
+        }
+        self.conns.count_bound(-1);
+        self.end_conn(old, StreamError::new(StreamCondition::Conflict, "The session was resumed elsewhere."));
+        self.turn(|turn| account.detach(session, remains, turn));
+    }
+
+    /// The session is its client's again, on the connection that waits for it.
+    pub(super) fn resumed(&mut self, session: SessionId, count: u32, element: Bytes) {
+        let Some(link) = self.links.by_session.get_mut(&session) else { return };
+        let account = link.account;
+        let back = link.back.take().map(|back| *back);
+        if let Some((id, jid)) = back
+            && let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.directive != Some(Directive::Close))
+        {
+            link.conn = Some(id);
+            conn.session = Some((session, account));
+            conn.outbox.track_from(count);
+            self.conns.count_bound(1);
+            self.conns.push(id, Piece::Nonza(element));
+            self.attached.push((id, Reply::Resumed(jid)));
+        } else {
+            self.local.push_back((Owner::Account(account), Note::CutAgain(session, count)));
+        }
+    }
+
+    /// A session is over that has no connection, or has lost it.
+    pub(super) fn forget_session(&mut self, session: SessionId) {
+        if let Some((conn, _)) = self.links.remove(session).and_then(|link| link.back).map(|back| *back) {
+            self.attached.push((conn, Reply::NotResumed(None)));
+        }
+    }
+
+    /// Ends a connection's stream with an error, if there is saying more on it.
+    pub(super) fn end_conn(&mut self, id: ConnId, error: StreamError) {
+        if self.feeding == Some(id) {
+            // Its own stanza led to this: the stream says it when it is done with that.
+            self.fault = Some(error);
+            return;
+        }
+        match self.conns.get_mut(id).map(|conn| &conn.line) {
+            Some(Line::AtWork) => self.conns.direct(id, Directive::Close),
+            Some(_) => self.with_stream(id, |stream, host| stream.close(error, host)),
+            None => {}
+        }
+    }
+}

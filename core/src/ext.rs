@@ -14,6 +14,7 @@ use crate::stanza::{IqAnswer, IqKind, Sender};
 use crate::stream::{Feature, Features};
 use crate::xml::{Element, Writer};
 
+pub(crate) mod addressing;
 mod amp;
 pub(crate) mod archive;
 pub(crate) mod avatar;
@@ -63,6 +64,8 @@ pub static EXTENSIONS: &[&Extension] = &[
     &vcard::VCARD,
     &registration::REGISTRATION,
     &amp::AMP,
+    // After the rules of a message: bad ones are refused once, and not for each copy.
+    &addressing::ADDRESSING,
     &software_version::SOFTWARE_VERSION,
     &stream_management::STREAM_MANAGEMENT,
     &chat_states::CHAT_STATES,

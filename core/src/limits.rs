@@ -102,6 +102,8 @@ pub const ARCHIVE_DIALOGS_MAX: usize = 10_000;
 pub const ARCHIVE_ROWS_MAX: usize = 100_000;
 /// Bytes of the name that a client gives its query; each result repeats it.
 pub const ARCHIVE_QUERY_ID_BYTES_MAX: usize = 256;
+/// Bytes of all copies of a stanza for several addresses. XEP-0033.
+pub const ADDRESSED_BYTES_MAX: usize = 1024 * 1024;
 /// Rules that one message can have. XEP-0079.
 pub const AMP_RULES_MAX: usize = 16;
 /// JIDs in the lists of a user's archiving preferences. XEP-0441.
@@ -132,6 +134,8 @@ pub struct Limits {
     pub auth_failures_max: u32,
     /// Stanzas answered with `not-authorized` before login, before the stream ends.
     pub early_stanzas_max: u32,
+    /// Addresses of one stanza. XEP-0033 §9 wants more than 20 and less than 100.
+    pub addresses_max: usize,
     /// Bytes a second from one logged-in client before its reads pause; 0 is no limit.
     pub client_bytes_per_sec_max: u64,
     /// Bytes of one HTTP request body.
@@ -162,6 +166,7 @@ impl Default for Limits {
             resume_time_max: Duration::from_secs(300),
             auth_failures_max: 5,
             early_stanzas_max: 8,
+            addresses_max: 50,
             client_bytes_per_sec_max: 0,
             body_bytes_max: 1024 * 1024,
             head_bytes_max: 16 * 1024,

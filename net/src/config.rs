@@ -176,6 +176,8 @@ pub struct LimitSettings {
     pub auth_failures_max: u32,
     /// Stanzas answered with `not-authorized` before login, before the stream ends.
     pub early_stanzas_max: u32,
+    /// Addresses of one stanza.
+    pub addresses_max: usize,
     /// Bytes a second from one logged-in client before its reads pause; 0 is no limit.
     pub client_bytes_per_sec_max: u64,
     /// Bytes of one HTTP request body.
@@ -260,6 +262,7 @@ impl Default for LimitSettings {
             resume_time_max,
             auth_failures_max,
             early_stanzas_max,
+            addresses_max,
             client_bytes_per_sec_max,
             body_bytes_max,
             head_bytes_max,
@@ -280,6 +283,7 @@ impl Default for LimitSettings {
             resume_secs_max: resume_time_max.as_secs(),
             auth_failures_max,
             early_stanzas_max,
+            addresses_max,
             client_bytes_per_sec_max,
             body_bytes_max,
             head_bytes_max,
@@ -306,6 +310,7 @@ impl LimitSettings {
             resume_time_max: Duration::from_secs(self.resume_secs_max),
             auth_failures_max: self.auth_failures_max,
             early_stanzas_max: self.early_stanzas_max,
+            addresses_max: self.addresses_max,
             client_bytes_per_sec_max: self.client_bytes_per_sec_max,
             body_bytes_max: self.body_bytes_max,
             head_bytes_max: self.head_bytes_max,

@@ -19,6 +19,8 @@ pub struct Acks {
     handled: u32,
     /// Numbers above `handled` that were taken care of out of order.
     early: BTreeSet<u32>,
+    /// Stanzas that several have to take care of, and how many still have to.
+    shared: Vec<(u32, usize)>,
     /// The client has asked when this many were taken, and waits; once for each question.
     asked: VecDeque<u32>,
 }
@@ -48,7 +50,20 @@ impl Acks {
         self.taken = self.next();
     }
 
+    fn share(&mut self, seq: u32, among: usize) {
+        if among > 1 {
+            self.shared.push((seq, among));
+        }
+    }
+
     fn settle(&mut self, seq: u32) {
+        if let Some(at) = self.shared.iter().position(|(shared, _)| *shared == seq) {
+            self.shared[at].1 -= 1;
+            if self.shared[at].1 > 0 {
+                return;
+            }
+            self.shared.swap_remove(at);
+        }
         self.early.insert(seq);
         while self.early.remove(&self.handled.wrapping_add(1)) {
             self.handled = self.handled.wrapping_add(1);
@@ -103,6 +118,13 @@ impl Account {
         }
     }
 
+    /// A stanza is taken care of once so many have said so.
+    pub(crate) fn shares(&mut self, receipt: Receipt, among: usize) {
+        if let Some(acks) = self.session_mut(receipt.session).and_then(|session| session.acks.as_mut()) {
+            acks.share(receipt.seq, among);
+        }
+    }
+
     /// A stanza is taken care of.
     pub(super) fn handled(&mut self, session: SessionId, seq: u32, turn: &mut Turn<'_>) {
         if let Some(acks) = self.session_mut(session).and_then(|session| session.acks.as_mut()) {
@@ -147,6 +169,22 @@ mod tests {
         acks.settle(2);
         assert_eq!((acks.due(), acks.outstanding()), (Some(3), 0));
         assert_eq!(acks.due(), None, "one answer for one question");
+    }
+
+    #[test]
+    fn a_stanza_for_several_is_acknowledged_with_the_last_of_them() {
+        let mut acks = Acks::default();
+        acks.share(1, 3);
+        acks.take();
+        acks.take();
+        acks.ask();
+        for seq in [1, 2, 1] {
+            acks.settle(seq);
+            assert_eq!(acks.due(), None);
+        }
+        acks.settle(1);
+        assert_eq!((acks.due(), acks.outstanding()), (Some(2), 0));
+        assert!(acks.shared.is_empty());
     }
 
     #[test]

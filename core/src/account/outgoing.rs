@@ -31,31 +31,32 @@ impl Account {
         let to = address(stanza);
         let to = match to.as_deref().map(Jid::parse).transpose() {
             Ok(to) => to,
-            Err(_) => return self.refuse_message(from, kind, stanza, Condition::JidMalformed, turn),
+            Err(_) => {
+                if kind != MessageKind::Error {
+                    self.refuse(from, stanza, Condition::JidMalformed.into(), turn);
+                }
+                return false;
+            }
         };
         let look = turn.site.chain.look(kind, stanza);
-        let mut instead = Instead::default();
-        let sending = Sending {
-            session: from,
-            message: stanza,
-            kind,
-            look,
-            to: to.as_ref(),
-            readdressed: false,
-            receipt,
-            instead: &Instead::default(),
-        };
-        if look.has_hooks() {
-            match self.before_sending(&sending, &mut instead, turn) {
+        let sending =
+            Sending { session: from, message: stanza, kind, look, to: to.as_ref(), readdressed: false, receipt };
+        self.sends(&sending, Instead::default(), turn)
+    }
+
+    /// A message from an own session goes to whom it is for, unless an extension has something against that. Returns whether
+    /// another account reports it as handled.
+    pub(crate) fn sends(&mut self, sending: &Sending<'_>, mut instead: Instead, turn: &mut Turn<'_>) -> bool {
+        if sending.look.has_hooks() {
+            match self.before_sending(sending, &mut instead, turn) {
                 ControlFlow::Continue(()) => {}
                 ControlFlow::Break(passed_on) => return passed_on,
             }
         }
-        self.sends_on(&Sending { instead: &instead, ..sending }, turn)
+        self.sends_on(sending, &instead, turn)
     }
 
-    /// A message from an own session goes to whom it is for. Returns whether another account reports it as handled.
-    pub(crate) fn sends_on(&mut self, sending: &Sending<'_>, turn: &mut Turn<'_>) -> bool {
+    fn sends_on(&mut self, sending: &Sending<'_>, instead: &Instead, turn: &mut Turn<'_>) -> bool {
         let &Sending { session: from, message: stanza, kind, look, to, receipt, .. } = sending;
         let (account, resource) = match target(to, self.id, turn.site) {
             Target::Own => (self.id, None),
@@ -65,23 +66,18 @@ impl Account {
             Target::Nobody => {
                 let is_to_resource = to.is_some_and(|to| to.resource().is_some());
                 if is_to_resource && !matches!(kind, MessageKind::Chat | MessageKind::Error) {
-                    return self.refuse_message(from, kind, stanza, Condition::RecipientUnavailable, turn);
+                    return self.refuse_sending(sending, Condition::RecipientUnavailable.into(), turn);
                 }
                 return false;
             }
             Target::Server => return false,
             Target::RoomService => {
-                return self.refuse_message(from, kind, stanza, Condition::ServiceUnavailable, turn);
+                return self.refuse_sending(sending, Condition::ServiceUnavailable.into(), turn);
             }
-            Target::Dialog(dialog, nick) => return self.says_in_room(sending, dialog, nick, turn),
-            Target::Room => {
-                if kind != MessageKind::Error {
-                    self.refuse(from, stanza, no_room(), turn);
-                }
-                return false;
-            }
+            Target::Dialog(dialog, nick) => return self.says_in_room(sending, instead, (dialog, nick), turn),
+            Target::Room => return self.refuse_sending(sending, no_room(), turn),
             Target::Elsewhere => {
-                return self.refuse_message(from, kind, stanza, Condition::RemoteServerNotFound, turn);
+                return self.refuse_sending(sending, Condition::RemoteServerNotFound.into(), turn);
             }
         };
         let resource = resource.map(Into::into);
@@ -89,11 +85,11 @@ impl Account {
         // RFC 6121 §5.2.1: a message without an address is for the sender's own account.
         let own = to.is_none().then(|| self.jid.clone());
         let stanza_bytes = match (&own, to) {
-            (Some(own), _) => honest(sending, &sender.jid, &[("to", Some(own))], turn.site),
+            (Some(own), _) => honest(sending, instead, &sender.jid, &[("to", Some(own))], turn.site),
             (None, Some(to)) if sending.readdressed => {
-                honest(sending, &sender.jid, &[("to", Some(to.as_str()))], turn.site)
+                honest(sending, instead, &sender.jid, &[("to", Some(to.as_str()))], turn.site)
             }
-            (None, _) => honest(sending, &sender.jid, &[], turn.site),
+            (None, _) => honest(sending, instead, &sender.jid, &[], turn.site),
         };
         let way = self.way(account, kind, look, stanza, turn);
         let is_copied = account != self.id && self.is_copied(from, kind, look);
@@ -107,17 +103,12 @@ impl Account {
         receipt.is_some()
     }
 
-    fn refuse_message(
-        &mut self,
-        session: SessionId,
-        kind: MessageKind,
-        stanza: Element<'_>,
-        condition: Condition,
-        turn: &mut Turn<'_>,
-    ) -> bool {
+    /// A message cannot be sent; nobody else reports it.
+    pub(super) fn refuse_sending(&self, sending: &Sending<'_>, error: StanzaError<'_>, turn: &mut Turn<'_>) -> bool {
         // RFC 6120 §8.3.1: an error is never answered with an error.
-        if kind != MessageKind::Error {
-            self.refuse(session, stanza, condition.into(), turn);
+        if sending.kind != MessageKind::Error {
+            let from = sending.to.filter(|_| sending.readdressed);
+            self.refuse_from(sending.session, sending.message, from.map(Jid::as_str), error, turn);
         }
         false
     }
@@ -250,10 +241,23 @@ impl Account {
     }
 
     /// Answers an own session's stanza with an error. RFC 6120 §8.3.
-    pub(super) fn refuse(&self, session: SessionId, stanza: Element<'_>, error: StanzaError<'_>, turn: &mut Turn<'_>) {
+    pub(crate) fn refuse(&self, session: SessionId, stanza: Element<'_>, error: StanzaError<'_>, turn: &mut Turn<'_>) {
+        self.refuse_from(session, stanza, None, error, turn);
+    }
+
+    /// The same in the name of somebody else than the stanza is addressed to, if one is given.
+    fn refuse_from(
+        &self,
+        session: SessionId,
+        stanza: Element<'_>,
+        from: Option<&str>,
+        error: StanzaError<'_>,
+        turn: &mut Turn<'_>,
+    ) {
         if let Some(session) = self.session(session) {
             let mut bytes = Vec::new();
-            error.write_reply(stanza, address(stanza).as_deref(), Some(&session.jid), &mut bytes);
+            let address = address(stanza);
+            error.write_reply(stanza, from.or(address.as_deref()), Some(&session.jid), &mut bytes);
             turn.out.deliver(session.id, bytes.into());
         }
     }
@@ -298,13 +302,18 @@ pub(super) fn stamped_presence(presence: Element<'_>, from: &str, to: Option<&st
 }
 
 /// A message as [`stamped`], without what only this server may say of it, and with what the extensions have changed.
-pub(super) fn honest(sending: &Sending<'_>, from: &str, set: &[(&'static str, Option<&str>)], site: &Site) -> Bytes {
+pub(super) fn honest(
+    sending: &Sending<'_>,
+    instead: &Instead,
+    from: &str,
+    set: &[(&'static str, Option<&str>)],
+    site: &Site,
+) -> Bytes {
     let mut bytes = stamped(sending.message, from, set);
     // Session descriptions of calls have lines that end with both. Wire notes §19.
     if let Some(kept) = splice::with_returns(&bytes) {
         bytes = kept.into();
     }
-    let instead = sending.instead;
     let claims = sending.look.is(Facts::CLAIM) && sending.message.children().any(|child| is_servers(child, site));
     if !claims && instead.is_empty() {
         return bytes;

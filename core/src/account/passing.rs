@@ -25,8 +25,7 @@ impl Account {
                 Verdict::On => {}
                 Verdict::Instead(children) => instead.push(watch, children),
                 Verdict::Refused(refusal) => {
-                    self.refuse(sending.session, sending.message, refusal.error(), turn);
-                    return ControlFlow::Break(false);
+                    return ControlFlow::Break(self.refuse_sending(sending, refusal.error(), turn));
                 }
                 Verdict::Ended => return ControlFlow::Break(false),
                 Verdict::PassedOn => return ControlFlow::Break(sending.receipt.is_some()),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::dialog::no_entry;
 use crate::effect::{Effect, Note, SessionId, Turn};
 use crate::error::Condition;
+use crate::ext::addressing;
 use crate::jid::Jid;
 use crate::jid::user::DialogId;
 use crate::limits::DIRECTED_MAX;
@@ -67,7 +68,7 @@ impl Account {
     }
 
     /// Presence to one address, whoever is subscribed. RFC 6121 §4.6.
-    fn sends_directed(
+    pub(crate) fn sends_directed(
         &mut self,
         from: SessionId,
         kind: PresenceKind,
@@ -78,7 +79,8 @@ impl Account {
         let (account, resource) = match target(Some(to), self.id, turn.site) {
             Target::Own => (self.id, None),
             Target::User(account, resource) => (account, resource),
-            Target::Nobody | Target::Server | Target::RoomService => return,
+            Target::Server => return addressing::on_presence(self, from, kind, to, stanza, turn),
+            Target::Nobody | Target::RoomService => return,
             Target::Dialog(dialog, nick) => return self.sends_to_room(from, kind, to, (dialog, nick), stanza, turn),
             Target::Room if kind == PresenceKind::Available => {
                 if let Some(session) = self.session(from) {

@@ -1,7 +1,7 @@
 //! What the account's sessions have to do with dialogs: messages to be saved, markers, and the rooms they are in.
 
 use crate::effect::{Note, SessionId, Turn};
-use crate::ext::chain::{Facts, Look, Sending};
+use crate::ext::chain::{Facts, Instead, Look, Sending};
 use crate::ext::muc;
 use crate::jid::user::{DialogId, MessageId, RoomJid, UserId};
 use crate::model::dialog::{self, Marks, Which};
@@ -42,14 +42,14 @@ impl Account {
     pub(super) fn says_in_room(
         &mut self,
         sending: &Sending<'_>,
-        dialog: DialogId,
-        nick: Option<&str>,
+        instead: &Instead,
+        (dialog, nick): (DialogId, Option<&str>),
         turn: &mut Turn<'_>,
     ) -> bool {
         let &Sending { session, message, kind, look, receipt, .. } = sending;
         let Some(sender) = self.full_sender(session) else { return false };
         let place = self.place_in(dialog, turn);
-        let bytes = honest(sending, &place, &[("to", None)], turn.site);
+        let bytes = honest(sending, instead, &place, &[("to", None)], turn.site);
         let id_used = kind == MessageKind::Groupchat && self.clashes(message, Addressee::Room(dialog));
         let kind = Kind::Message { kind, lasting: look.is_lasting() };
         let parcel = Parcel { receipt, look, ..Parcel::new(sender, nick.map(Into::into), kind, bytes) };

@@ -136,7 +136,7 @@ pub enum Verdict {
 }
 
 /// A message that an own session sends.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sending<'a> {
     /// Which.
     pub session: SessionId,
@@ -152,8 +152,6 @@ pub struct Sending<'a> {
     pub readdressed: bool,
     /// The sender waits to hear that it is taken care of.
     pub receipt: Option<Receipt>,
-    /// What the extensions have changed so far.
-    pub instead: &'a Instead,
 }
 
 /// A message that has come to the account.
@@ -340,6 +338,12 @@ impl Chain {
     fn bit(&self, watch: &'static Watch) -> u16 {
         let at = self.hooked[..self.hooked_length].iter().position(|hooked| std::ptr::eq(*hooked, watch));
         at.map_or(0, |at| 1 << at)
+    }
+
+    /// The same for everybody but one, who has seen the message.
+    #[must_use]
+    pub fn without(&self, look: Look, watch: &'static Watch) -> Look {
+        Look { hooks: look.hooks & !self.bit(watch), ..look }
     }
 
     /// Those who want to see the message, in order.

@@ -35,6 +35,11 @@ fn slixmpp_publishes_avatars_bookmarks_and_moods() {
 }
 
 #[test]
+fn slixmpp_resumes_sessions() {
+    suite::python(&Server::start(), "slix_resume", &[], SUITE_SECS_MAX);
+}
+
+#[test]
 fn bosh_works_request_by_request() {
     suite::python(&Server::start(), "bosh", &[], SUITE_SECS_MAX);
 }

@@ -39,6 +39,7 @@ mod interest;
 mod lookup;
 pub mod offline;
 mod outgoing;
+mod parked;
 mod passing;
 mod presence;
 pub mod resumption;
@@ -58,6 +59,7 @@ use held::Held;
 use interest::{Interest, KnownCaps};
 use lookup::Lookup;
 use offline::{Drain, Queue, Reissue};
+use parked::Parked;
 use presence::Presence;
 use resumption::{Ended, Resumption};
 use roster::Roster;
@@ -81,8 +83,8 @@ pub struct Account {
     draining: Option<Drain>,
     /// By their order, messages that came back from one of several resources.
     reissued: BTreeMap<u64, Reissue>,
-    /// Rows of the offline queue that are there for the sake of sessions without a connection, and the order of the messages in them.
-    parked: BTreeMap<u64, u64>,
+    /// Rows of the offline queue that are there for the sake of sessions without a connection.
+    parked: Parked,
     /// Sessions that ended while their clients were away.
     ended: Vec<Ended>,
     seen: Option<LastSeen>,
@@ -241,7 +243,7 @@ impl Account {
             sessions: Vec::new(),
             draining: None,
             reissued: BTreeMap::new(),
-            parked: BTreeMap::new(),
+            parked: Parked::default(),
             ended: Vec::new(),
             rounds: UnderWay::default(),
             copies: UnderWay::default(),
@@ -414,7 +416,7 @@ impl Account {
                 | Command::Directory(_)
                 | Command::Dialog(_) => Reads::none(),
             },
-            Note::Drain(session) => self.plan_drain(*session),
+            Note::Drain(session, seen) => self.plan_drain(*session, *seen),
             Note::Wants { from, nodes } => self.plan_last(from, nodes),
             Note::Late(..)
             | Note::Expired(_)
@@ -455,7 +457,7 @@ impl Account {
                 jobs::forget(&mut batch, &self.owner(), job);
                 turn.out.push(Effect::WriteBehind(batch));
             }
-            Note::Drain(session) => self.drain(session, rows, turn)?,
+            Note::Drain(session, seen) => self.drain(session, seen, rows, turn)?,
             Note::Wants { from, nodes } => self.sends_last(&from, &nodes, rows, turn)?,
             Note::Late(session, leftover) => self.late(session, leftover, turn),
             Note::Expired(session) => self.expired(session, turn),
@@ -521,7 +523,7 @@ impl Account {
         turn.out.write(batch);
         self.roster = Roster::default();
         self.queue = Queue::default();
-        self.parked.clear();
+        self.parked = Parked::default();
         self.seen = None;
         self.archiving = None;
         self.pep = None;
@@ -559,7 +561,7 @@ pub fn absent(id: AccountId, note: Note, turn: &mut Turn<'_>) -> Option<Note> {
             None
         }
         Note::Handled { .. }
-        | Note::Drain(_)
+        | Note::Drain(..)
         | Note::Copied { .. }
         | Note::Dropped(_)
         | Note::Expired(_)

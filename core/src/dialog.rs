@@ -173,7 +173,7 @@ impl Dialog {
             | Note::Dropped(_)
             | Note::Copied { .. }
             | Note::Command { .. }
-            | Note::Drain(_)
+            | Note::Drain(..)
             | Note::Wants { .. }
             | Note::Late(..)
             | Note::Expired(_)

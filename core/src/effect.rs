@@ -107,8 +107,8 @@ pub enum Note {
     CutAgain(SessionId, u32),
     /// A client has taken what these rows were kept for.
     Taken(Vec<u64>),
-    /// That session of the account can take more of what waited while its user was away.
-    Drain(SessionId),
+    /// That session of the account has taken what it was given of what waited while its user was away, up to this row, and can take more.
+    Drain(SessionId, u64),
     /// The stanza that session had counted as `seq` is taken care of (XEP-0198 §4): delivered, stored or refused.
     Handled {
         /// The sender's session.

@@ -56,6 +56,8 @@ pub const CAPS_KNOWN_MAX: usize = 16;
 pub const TOKENS_PER_USER_MAX: usize = 64;
 /// Offline stanzas kept for one account.
 pub const OFFLINE_STANZAS_MAX: usize = 10_000;
+/// Messages that came back from one of a user's resources, or may come back from one, of which an account remembers what became.
+pub const REISSUED_MAX: usize = 4_096;
 /// Directed presences one session may have outstanding.
 pub const DIRECTED_MAX: usize = 1_000;
 /// Bytes of offline stanzas kept for one account.

@@ -613,7 +613,7 @@ impl<D: Desk> Shard<D> {
             | Note::Expired(_)
             | Note::CutAgain(..)
             | Note::Taken(_)
-            | Note::Drain(_)
+            | Note::Drain(..)
             | Note::Handled { .. }
             | Note::Wants { .. }
             | Note::Visit { .. }
@@ -847,7 +847,7 @@ fn unanswered(note: &Note) -> Option<ReplyTo> {
         | Note::CutAgain(..)
         | Note::Taken(_)
         | Note::Confirmed(_)
-        | Note::Drain(_)
+        | Note::Drain(..)
         | Note::Handled { .. }
         | Note::Wants { .. }
         | Note::Visit { .. }

@@ -192,11 +192,10 @@ impl Account {
         // A session that is still being given what waited gets this after it, by the same way.
         if !shown || self.feeds_drain() {
             let Some(row) = self.keep(parcel, Reach::Account, turn) else { return };
-            if shown || asleep {
+            if self.feeds_drain() {
                 self.waits_already(order);
-            }
-            if asleep {
-                self.parks(row, order);
+            } else if asleep {
+                self.parked.insert(row, order);
                 backing = Backing::Parked { row, given: order };
             }
         }

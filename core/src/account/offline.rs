@@ -14,7 +14,7 @@ use crate::effect::{Effect, Note, SessionId, Turn};
 use crate::error::Condition;
 use crate::ext::CHAIN;
 use crate::ext::chain::Giving;
-use crate::limits::{OFFLINE_BYTES_MAX, OFFLINE_HANDOVER_BYTES, OFFLINE_PAGE_ROWS, OFFLINE_STANZAS_MAX};
+use crate::limits::{OFFLINE_BYTES_MAX, OFFLINE_HANDOVER_BYTES, OFFLINE_PAGE_ROWS, OFFLINE_STANZAS_MAX, REISSUED_MAX};
 use crate::ns;
 use crate::owner::{AccountId, Owner};
 use crate::row::{self, Batch, Key, Range, Reads, Rows, Table, Unreadable};
@@ -22,7 +22,7 @@ use crate::stanza::{Backing, Entrusted, Kind, MessageKind, Parcel};
 use crate::time::Timestamp;
 use crate::xml::{Element, Nodes, splice};
 
-use super::{Account, Session};
+use super::{Account, LIVE_SPELLS_MAX, Session};
 
 /// account, order → a stanza that waits.
 pub static OFFLINE: Table = Table::new("offline");
@@ -91,12 +91,12 @@ impl Queue {
 }
 
 /// What became of a message that came back from one resource and may come back from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reissue {
-    /// All resources that were live when this order was given have it.
-    Since(u64),
-    /// It waits.
-    Kept,
+#[derive(Debug, Default)]
+pub(super) struct Reissue {
+    /// It was given again in these orders: sessions that were live then have it, as those have that were when it came.
+    again: Vec<u64>,
+    /// It waits, or somebody has had it from where it waited.
+    kept: bool,
 }
 
 /// The handing over of what waits to one session.
@@ -109,6 +109,21 @@ pub(super) struct Drain {
     seen: u64,
     /// The session takes no messages any more.
     stopping: bool,
+}
+
+impl Reissue {
+    fn gives(&mut self, order: u64) {
+        if self.again.len() >= LIVE_SPELLS_MAX {
+            self.again.remove(0);
+        }
+        self.again.push(order);
+    }
+}
+
+impl Drain {
+    fn is_at(&self, session: SessionId, seen: u64) -> bool {
+        self.session == session && self.seen == seen
+    }
 }
 
 impl Account {
@@ -143,9 +158,39 @@ impl Account {
         order
     }
 
-    /// Should the message of this order come back, it need not be kept again.
-    pub(super) fn waits_already(&mut self, order: u64) {
-        self.reissued.insert(order, Reissue::Kept);
+    /// Should the message of this order come back, it need not be kept again: a session that is given what waits comes to it, and
+    /// nobody else's having it is a reason for its row to go.
+    pub(super) fn waits_already(&mut self, given: u64) {
+        self.reissue(given).kept = true;
+    }
+
+    /// What became of a message that another resource may bring back. Of too many the oldest is forgotten, and would be shown again.
+    fn reissue(&mut self, given: u64) -> &mut Reissue {
+        if self.reissued.len() >= REISSUED_MAX && !self.reissued.contains_key(&given) {
+            self.reissued.pop_first();
+        }
+        self.reissued.entry(given).or_default()
+    }
+
+    /// Whether the message of this order need not be kept.
+    pub(super) fn is_kept_already(&self, given: u64) -> bool {
+        self.reissued.get(&given).is_some_and(|reissue| reissue.kept)
+    }
+
+    /// Its row is gone, because somebody lacks it.
+    pub(super) fn waits_no_more(&mut self, given: u64) {
+        if let Some(reissue) = self.reissued.get_mut(&given) {
+            reissue.kept = false;
+        }
+    }
+
+    /// Whether a session was given the message of this order, then or later.
+    pub(super) fn was_given(&self, session: &Session, given: u64) -> bool {
+        session.was_given(given)
+            || self
+                .reissued
+                .get(&given)
+                .is_some_and(|reissue| reissue.again.iter().any(|again| session.was_given(*again)))
     }
 
     /// Messages that came back from a connection that ended before it had taken them: they go to whoever lacks them, and wait
@@ -160,38 +205,42 @@ impl Account {
                 Backing::Row(_) | Backing::Parked { .. } => continue,
                 Backing::Others(order) => order,
             };
-            // It may have come back before, from another resource.
-            let given = match self.reissued.get(&first) {
-                Some(Reissue::Kept) => continue,
-                Some(Reissue::Since(order)) => *order,
-                None => first,
-            };
+            if self.parked.row_of(first).is_some() || self.is_kept_already(first) {
+                // It may have come back before, from another resource.
+                continue;
+            }
             let order = self.queue.next_order(turn.now.stamp);
-            let (mut shown, mut awaited, mut held) = (false, false, false);
+            let given = if first > 0 { first } else { order };
+            let (mut shown, mut again, mut awaited) = (false, false, false);
+            let mut held = Vec::new();
             for session in &self.sessions {
-                if session.was_given(first) || session.was_given(given) {
-                    shown |= session.is_awake();
-                    held |= !session.is_awake();
+                if self.was_given(session, first) {
+                    match session.is_awake() {
+                        true => shown = true,
+                        false => held.push(session.id),
+                    }
                 } else if session.live_since.is_some() {
                     let stanza = stanza.clone();
-                    turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(order) });
-                    shown = true;
+                    turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(given) });
+                    again = true;
                 } else if self.is_draining(session.id) {
                     awaited = true;
                 }
             }
-            let keep = !shown || awaited;
-            if first > 0 && self.sessions.len() > 1 {
-                let reissue = if keep { Reissue::Kept } else { Reissue::Since(order) };
-                self.reissued.insert(first, reissue);
+            if again && first > 0 {
+                self.reissue(given).gives(order);
             }
             // A full queue has no one to tell: the sender has long been told that the message is taken care of.
-            if keep && lasts(&stanza) {
-                let mut batch = Batch::default();
-                let row = self.keep_stanza(&stanza, Reach::Account, &mut batch, turn);
-                turn.out.write(batch);
-                if held {
-                    self.parks(row, first);
+            if awaited || !(shown || again) {
+                self.waits_already(given);
+                if lasts(&stanza) {
+                    let mut batch = Batch::default();
+                    let row = self.keep_stanza(&stanza, Reach::Account, &mut batch, turn);
+                    turn.out.write(batch);
+                    if !awaited && !held.is_empty() {
+                        self.parked.insert(row, given);
+                        held.into_iter().for_each(|session| self.parked.hold(row, session));
+                    }
                 }
             }
         }
@@ -209,6 +258,10 @@ impl Account {
     /// The session wants messages from now on; if it is the first since some began to wait, those come first.
     pub(super) fn starts_taking(&mut self, session: SessionId, turn: &mut Turn<'_>) {
         let order = self.queue.last;
+        if self.session(session).is_some_and(|session| !session.is_awake()) {
+            // When its client is back.
+            return;
+        }
         if self.queue.length > 0 && self.draining.is_none() {
             return self.start_drain(session, turn);
         }
@@ -231,12 +284,12 @@ impl Account {
 
     fn start_drain(&mut self, session: SessionId, turn: &mut Turn<'_>) {
         self.draining = Some(Drain { session, handed: Vec::new(), seen: 0, stopping: false });
-        turn.out.send(Owner::Account(self.id), Note::Drain(session));
+        turn.out.send(Owner::Account(self.id), Note::Drain(session, 0));
     }
 
-    pub(super) fn plan_drain(&self, session: SessionId) -> Reads {
+    pub(super) fn plan_drain(&self, session: SessionId, seen: u64) -> Reads {
         match &self.draining {
-            Some(drain) if drain.session == session && self.has_more(drain) => {
+            Some(drain) if drain.is_at(session, seen) && self.has_more(drain) => {
                 let range = Range { start: key(self.id, drain.seen.saturating_add(1)), end: all(self.id).end };
                 Reads::scan(&OFFLINE, range, OFFLINE_PAGE_ROWS)
             }
@@ -249,8 +302,15 @@ impl Account {
     }
 
     /// The session has taken what it was given: those rows go, and it gets the next page.
-    pub(super) fn drain(&mut self, session: SessionId, mut rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
-        let Some(mut drain) = self.draining.take_if(|drain| drain.session == session) else { return Ok(()) };
+    pub(super) fn drain(
+        &mut self,
+        session: SessionId,
+        seen: u64,
+        mut rows: Rows,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Unreadable> {
+        // It may be about a drain of this session that was ended meanwhile.
+        let Some(mut drain) = self.draining.take_if(|drain| drain.is_at(session, seen)) else { return Ok(()) };
         let page = if self.has_more(&drain) { rows.page() } else { Vec::new() };
         let empty = page.is_empty();
         let mut given = 0;
@@ -260,10 +320,12 @@ impl Account {
             let kept: Kept<'_> = row::decode_borrowed(VERSION, &value)?;
             let order = order_of(&key)?;
             drain.seen = order;
-            let had = self
-                .session(session)
-                .is_some_and(|it| order <= it.handed || kept.reach == Reach::Account && it.was_given(order));
-            if had && self.parked.contains_key(&order) {
+            let came = self.parked.given(order).unwrap_or(order);
+            let had = self.parked.is_held_by(order, session)
+                || self
+                    .session(session)
+                    .is_some_and(|it| order <= it.handed || kept.reach == Reach::Account && self.was_given(it, came));
+            if had && self.parked.contains(order) {
                 // It is on its way to the session, and goes when the client has acknowledged it.
                 continue;
             }
@@ -278,14 +340,14 @@ impl Account {
             }
         }
         if !empty {
-            turn.out.push(Effect::WhenFlushed(session, Note::Drain(session)));
+            turn.out.push(Effect::WhenFlushed(session, Note::Drain(session, drain.seen)));
             self.draining = Some(drain);
         } else if drain.stopping {
             self.pass_on_drain(turn);
         } else {
             // All that is left is what clients have that have not said so yet.
             self.queue.length = u32::try_from(self.parked.len()).unwrap_or(u32::MAX);
-            if self.parked.is_empty() {
+            if self.parked.len() == 0 {
                 self.queue.bytes = 0;
             }
             let order = self.queue.last;
@@ -313,7 +375,9 @@ impl Account {
         let Some(drain) = self.draining.take_if(|drain| drain.session == session) else { return 0 };
         // In order: what comes back is the end of what was given. If nothing does, it may not have been queued yet.
         let taken = drain.handed.iter().position(|order| returned.contains(order)).unwrap_or(0);
-        self.forget(&drain.handed[..taken], turn);
+        let is_gone = |(at, row): (usize, &u64)| (at < taken || self.parked.is_taken(*row)).then_some(*row);
+        let gone: Vec<u64> = drain.handed.iter().enumerate().filter_map(is_gone).collect();
+        self.forget(&gone, turn);
         self.pass_on_drain(turn);
         drain.seen
     }
@@ -337,7 +401,10 @@ impl Account {
     pub(super) fn forget(&mut self, orders: &[u64], turn: &mut Turn<'_>) {
         let mut batch = Batch::default();
         for &order in orders {
-            self.parked.remove(&order);
+            if let Some(given) = self.parked.given(order) {
+                self.waits_already(given);
+            }
+            self.parked.remove(order);
             batch.delete(&OFFLINE, key(self.id, order));
         }
         self.queue.shrink(orders.len());

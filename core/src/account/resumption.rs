@@ -27,6 +27,7 @@ use crate::time::Instant;
 use crate::xml::{Nodes, Writer};
 
 use super::offline::{Reach, lasts};
+use super::parked::UNGIVEN;
 use super::{Account, Session};
 
 /// What a session is told to come back with.
@@ -35,8 +36,6 @@ const TOKEN_BYTES: usize = 16;
 const OVERHEAD_BYTES: usize = 96;
 /// Of how many sessions that ended without their clients their counts are remembered.
 const ENDED_MAX: usize = 8;
-/// The `given` of a row that waits on the offline queue anyway.
-const UNGIVEN: u64 = u64::MAX;
 
 /// A session that can be resumed.
 #[derive(Debug)]
@@ -122,10 +121,6 @@ impl Account {
                 false => account.ends(id, remains, turn),
             }
         });
-        if self.sessions.len() <= 1 {
-            // Nobody is left for anything to come back from that came back before.
-            self.reissued.clear();
-        }
     }
 
     fn ends(&mut self, id: SessionId, remains: Remains, turn: &mut Turn<'_>) {
@@ -136,17 +131,15 @@ impl Account {
         let left: Vec<Leftover> = remains.sent.into_iter().chain(remains.waiting).collect();
         self.unbind(id, turn);
         self.end_drain_of(id, &rows(&left), turn);
-        self.scatter(left, turn);
+        self.scatter(id, left, turn);
     }
 
     fn falls_asleep(&mut self, id: SessionId, remains: Remains, turn: &mut Turn<'_>) {
         // XEP-0352 §5: a client that comes back is active until it says otherwise.
         self.becomes_active(id, turn);
-        let came_back: Vec<Leftover> = remains.sent.iter().chain(&remains.waiting).cloned().collect();
-        let handed = self.end_drain_of(id, &rows(&came_back), turn);
+        let came_back: Vec<u64> = remains.sent.iter().chain(&remains.waiting).filter_map(Leftover::row).collect();
         let until = turn.now.instant + turn.site.limits.resume_time_max;
         let Some(session) = self.session_mut(id) else { return };
-        session.handed = session.handed.max(handed);
         if let Some(acks) = &mut session.acks {
             acks.forget_questions();
         }
@@ -168,67 +161,69 @@ impl Account {
         if let Some(asleep) = self.session_mut(id).and_then(Session::asleep_mut) {
             asleep.sent = asleep.waiting.drain(..sent.min(asleep.waiting.len())).collect();
         }
+        let handed = self.end_drain_of(id, &came_back, turn);
+        if let Some(session) = self.session_mut(id) {
+            session.handed = session.handed.max(handed);
+        }
     }
 
     /// Something for a session without a connection.
     pub(super) fn waits_for(&mut self, id: SessionId, leftover: Leftover, turn: &mut Turn<'_>) {
         let leftover = match leftover {
-            Leftover::Entrusted(message) => Leftover::Entrusted(self.park(message, turn)),
+            Leftover::Entrusted(message) => Leftover::Entrusted(self.park(id, message, turn)),
             stanza @ Leftover::Stanza(_) => stanza,
         };
         let max = turn.site.limits.outbox_bytes_max;
-        let Some(asleep) = self.session_mut(id).and_then(Session::asleep_mut) else { return };
+        let Some(asleep) = self.session_mut(id).and_then(Session::asleep_mut) else {
+            // It was too much already, and the session is over.
+            return self.scatter(id, vec![leftover], turn);
+        };
         asleep.push(leftover);
         if asleep.bytes > max && asleep.back.is_none() {
             self.gives_up(id, turn);
         }
     }
 
-    /// Keeps a message in a row if no connected resource has it.
-    fn park(&mut self, message: Entrusted, turn: &mut Turn<'_>) -> Entrusted {
-        let Entrusted { stanza, backing } = message;
+    /// Keeps a message that this session holds in a row if no connected resource has it.
+    fn park(&mut self, holder: SessionId, message: Entrusted, turn: &mut Turn<'_>) -> Entrusted {
+        let Entrusted { stanza, backing } = self.with_row(holder, message);
         let given = match backing {
             Backing::Others(given) => given,
             Backing::Row(row) => {
-                self.parked.entry(row).or_insert(UNGIVEN);
+                self.parked.insert(row, UNGIVEN);
+                self.parked.hold(row, holder);
                 return Entrusted { stanza, backing: Backing::Parked { row, given: UNGIVEN } };
             }
             Backing::Parked { .. } => return Entrusted { stanza, backing },
         };
-        let known = self.parked.iter().find(|&(_, &by)| given > 0 && by == given).map(|(&row, _)| row);
-        let row = match known {
-            Some(row) => row,
-            None if given > 0 && self.sessions.iter().any(|session| session.is_awake() && session.was_given(given)) => {
-                return Entrusted { stanza, backing };
-            }
-            None if !lasts(&stanza) || !self.has_room_for(&stanza) => return Entrusted { stanza, backing },
-            None => {
-                let reach = if given > 0 { Reach::Account } else { Reach::Resource };
-                let mut batch = Batch::default();
-                let row = self.keep_stanza(&stanza, reach, &mut batch, turn);
-                turn.out.write(batch);
-                self.parks(row, given);
-                row
-            }
-        };
+        let has_it = |session: &Session| session.is_awake() && self.was_given(session, given);
+        let is_safe = given > 0 && (self.is_kept_already(given) || self.sessions.iter().any(has_it));
+        if is_safe || !lasts(&stanza) || !self.has_room_for(&stanza) {
+            return Entrusted { stanza, backing };
+        }
+        let reach = if given > 0 { Reach::Account } else { Reach::Resource };
+        let mut batch = Batch::default();
+        let row = self.keep_stanza(&stanza, reach, &mut batch, turn);
+        turn.out.write(batch);
+        self.parked.insert(row, given);
+        self.parked.hold(row, holder);
         Entrusted { stanza, backing: Backing::Parked { row, given } }
     }
 
-    /// A row was made for a message that sessions without a connection hold.
-    pub(super) fn parks(&mut self, row: u64, given: u64) {
-        self.parked.insert(row, given);
-        if given == 0 {
-            return;
+    /// The same, with the row that was made for it meanwhile, perhaps on behalf of another session.
+    fn with_row(&mut self, holder: SessionId, message: Entrusted) -> Entrusted {
+        let Entrusted { stanza, backing } = message;
+        let backing = match backing {
+            Backing::Others(given) => match self.parked.row_of(given) {
+                Some(row) => Backing::Parked { row, given },
+                None => backing,
+            },
+            Backing::Row(_) | Backing::Parked { .. } => backing,
+        };
+        if let Backing::Parked { row, .. } = backing {
+            self.parked.hold(row, holder);
         }
-        for asleep in self.sessions.iter_mut().filter_map(Session::asleep_mut) {
-            for leftover in asleep.sent.iter_mut().chain(&mut asleep.waiting) {
-                if let Leftover::Entrusted(message) = leftover
-                    && message.backing == Backing::Others(given)
-                {
-                    message.backing = Backing::Parked { row, given };
-                }
-            }
-        }
+        Entrusted { stanza, backing }
     }
 
     /// The session that a client may come back to with this.
@@ -256,7 +251,13 @@ impl Account {
             }
             let taken: Vec<Leftover> = asleep.sent.drain(..taken).collect();
             (asleep.acked, asleep.back) = (count, Some(count));
-            account.taken(&rows(&taken), turn);
+            for leftover in taken {
+                if let Leftover::Entrusted(message) = leftover
+                    && let Backing::Parked { row, .. } = account.with_row(id, message).backing
+                {
+                    account.taken(&[row], turn);
+                }
+            }
             account.lets_in(id, turn);
             Ok(())
         })
@@ -280,7 +281,7 @@ impl Account {
         for leftover in asleep.sent.into_iter().chain(asleep.waiting) {
             match leftover {
                 Leftover::Stanza(stanza) => turn.out.deliver(id, stanza),
-                Leftover::Entrusted(message) => turn.out.entrust(id, message),
+                Leftover::Entrusted(message) => turn.out.entrust(id, self.with_row(id, message)),
             }
         }
         if wants_messages {
@@ -302,7 +303,7 @@ impl Account {
             // It sleeps, or the account is to see it first: what is said to sessions is looked at before it goes out.
             (true, Leftover::Stanza(stanza)) => turn.out.deliver(id, stanza),
             (true, Leftover::Entrusted(message)) => turn.out.entrust(id, message),
-            (false, leftover) => self.scatter(vec![leftover], turn),
+            (false, leftover) => self.scatter(id, vec![leftover], turn),
         }
     }
 
@@ -310,7 +311,8 @@ impl Account {
     pub(super) fn taken(&mut self, rows: &[u64], turn: &mut Turn<'_>) {
         let mut gone = Vec::new();
         for &row in rows {
-            if self.parked.remove(&row).is_some() && !self.is_handed_out(row) {
+            // One that was handed out goes when it comes back.
+            if self.parked.take(row) && !self.is_handed_out(row) {
                 gone.push(row);
             }
         }
@@ -349,40 +351,44 @@ impl Account {
             self.ended.remove(0);
         }
         self.ended.push(Ended { token: resumption.token, handled });
-        self.scatter(asleep.sent.into_iter().chain(asleep.waiting).collect(), turn);
+        self.scatter(session.id, asleep.sent.into_iter().chain(asleep.waiting).collect(), turn);
     }
 
     /// What a session has not taken that is over now.
-    fn scatter(&mut self, left: Vec<Leftover>, turn: &mut Turn<'_>) {
+    fn scatter(&mut self, id: SessionId, left: Vec<Leftover>, turn: &mut Turn<'_>) {
         let mut back = Vec::new();
         for leftover in left {
             match leftover {
                 Leftover::Stanza(stanza) => self.bounce(&stanza, turn),
-                Leftover::Entrusted(Entrusted { stanza, backing: Backing::Parked { row, given } }) => {
-                    if self.unpark(row, given, turn) {
-                        back.push(Entrusted { stanza, backing: Backing::Others(given) });
+                Leftover::Entrusted(message) => match self.with_row(id, message) {
+                    Entrusted { stanza, backing: Backing::Parked { row, given } } => {
+                        if self.unpark(id, row, given, turn) {
+                            back.push(Entrusted { stanza, backing: Backing::Others(given) });
+                        }
                     }
-                }
-                Leftover::Entrusted(message) => back.push(message),
+                    message => back.push(message),
+                },
             }
         }
         self.returned(back, turn);
     }
 
     /// The session that a message was parked for is over. Returns whether somebody connected may lack it, and then its row is gone.
-    fn unpark(&mut self, row: u64, given: u64, turn: &mut Turn<'_>) -> bool {
-        if self.sessions.iter().any(|session| !session.is_awake()) {
-            // Another one may hold it too.
+    fn unpark(&mut self, id: SessionId, row: u64, given: u64, turn: &mut Turn<'_>) -> bool {
+        let is_other = |holder: &SessionId| *holder != id && self.session(*holder).is_some();
+        if self.parked.holders(row).iter().any(is_other) {
             return false;
         }
-        if self.parked.remove(&row).is_none() {
+        if self.is_handed_out(row) || !self.parked.remove(row) {
             // Somebody has it.
             return false;
         }
         let is_lacked = given != UNGIVEN && self.sessions.iter().any(|session| session.live_since.is_some());
-        if is_lacked && !self.is_handed_out(row) {
-            self.reissued.remove(&given);
+        if is_lacked {
+            self.waits_no_more(given);
             self.forget(&[row], turn);
+        } else if given != 0 && given != UNGIVEN {
+            self.waits_already(given);
         }
         is_lacked
     }

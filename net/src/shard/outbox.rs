@@ -186,6 +186,7 @@ impl Outbox {
     /// Takes out what nobody took.
     pub fn remains(&mut self) -> Remains {
         self.bytes = 0;
+        self.when_flushed = None;
         let left = |piece| match piece {
             Piece::Entrusted(message) => Some(Leftover::Entrusted(message)),
             Piece::Stanza(stanza) => Some(Leftover::Stanza(stanza)),

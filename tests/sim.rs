@@ -5,7 +5,7 @@
 use rookery_tests::sim::{Faults, Sim};
 
 /// Histories of each kind in a normal run.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 150;
 const ACTS: usize = 150;
 
 fn number(name: &str) -> Option<u64> {

@@ -1,8 +1,8 @@
 //! Random histories: clients that come, talk, fall silent and are cut off, against a server whose parts work in random order.
 //!
-//! The model knows little, and that little for certain: what was acknowledged arrives, a connection sees nothing twice, messages of
-//! one connection to another stay in order while nothing breaks, every iq has one answer, and when all is quiet the rosters of
-//! any two users agree.
+//! The model knows little, and that little for certain: what was acknowledged arrives, a session sees nothing twice, messages of
+//! one session to another stay in order while nothing breaks, every iq has one answer, and when all is quiet the rosters of
+//! any two users agree. Sessions go on over other connections (XEP-0198): then nothing is missing, in neither direction.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -41,11 +41,27 @@ struct Actor {
     alive: bool,
     stalled: bool,
     /// The stanzas it sent since it enabled acks; which of them are messages.
-    sent: Vec<Option<usize>>,
+    sent: Vec<(String, Option<usize>)>,
+    /// How many of them are taken care of.
+    handled: usize,
+    session: Session,
+    /// Stanzas that came since it enabled acks.
+    count: u32,
     seen: BTreeSet<usize>,
     /// The last message seen of each sending client.
     last: HashMap<Client, usize>,
     asked: BTreeMap<String, usize>,
+}
+
+/// Whether an actor may come back to its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Session {
+    /// It has not been told how.
+    Passing,
+    /// With this.
+    Resumable(String),
+    /// It has come back, and has not heard what came of that.
+    Back(String),
 }
 
 /// One history.
@@ -93,7 +109,11 @@ impl Sim {
     }
 
     fn act(&mut self) {
-        let alive: Vec<usize> = (0..self.actors.len()).filter(|&at| self.actors[at].alive).collect();
+        let is_active = |actor: &Actor| actor.alive && !matches!(actor.session, Session::Back(_));
+        let alive: Vec<usize> = (0..self.actors.len()).filter(|&at| is_active(&self.actors[at])).collect();
+        if self.dice.percent(10) && self.come_back() {
+            return;
+        }
         if alive.is_empty() || (alive.len() < 8 && self.dice.percent(15)) {
             return self.arrive();
         }
@@ -120,20 +140,34 @@ impl Sim {
             return;
         }
         let presence = if self.dice.percent(80) { "<presence/>" } else { "" };
-        let more = format!("<enable xmlns='urn:xmpp:sm:3'/>{presence}");
+        let resume = if self.faults == Faults::Cuts && self.dice.percent(60) { " resume='true'" } else { "" };
+        let more = format!("<enable xmlns='urn:xmpp:sm:3'{resume}/>{presence}");
         let client = self.world.rush(NAMES[user], resource, &more);
         self.tell(|| format!("{client:?}: {jid} comes {presence}"));
-        let sent = if presence.is_empty() { Vec::new() } else { vec![None] };
-        self.actors.push(Actor {
-            client,
-            user,
-            alive: true,
-            stalled: false,
-            sent,
-            seen: BTreeSet::new(),
-            last: HashMap::new(),
-            asked: BTreeMap::new(),
-        });
+        let mut actor = Actor::new(client, user);
+        if !presence.is_empty() {
+            actor.sent.push((presence.to_owned(), None));
+        }
+        self.actors.push(actor);
+    }
+
+    /// Somebody goes on with a session, whether or not its last connection is known to be gone. False if nobody can.
+    fn come_back(&mut self) -> bool {
+        let can = |at: &usize| matches!(self.actors[*at].session, Session::Resumable(_));
+        let able: Vec<usize> = (0..self.actors.len()).filter(can).collect();
+        if able.is_empty() {
+            return false;
+        }
+        let at = able[self.dice.below(able.len())];
+        let Session::Resumable(token) = self.actors[at].session.clone() else { return false };
+        let (old, count, user) = (self.actors[at].client, self.actors[at].count, self.actors[at].user);
+        let resource = self.world.jid(old).split_once('/').map(|(_, resource)| resource.to_owned()).unwrap_or_default();
+        self.world.set_stalled(old, false);
+        let client = self.world.come_back(NAMES[user], &resource, &token, count);
+        self.tell(|| format!("{client:?}: {old:?} comes back, having had {count}"));
+        let actor = &mut self.actors[at];
+        (actor.client, actor.alive, actor.stalled, actor.session) = (client, true, false, Session::Back(token));
+        true
     }
 
     fn say(&mut self, at: usize, xml: &str) {
@@ -144,7 +178,7 @@ impl Sim {
 
     fn stanza(&mut self, at: usize, xml: &str, message: Option<usize>) {
         self.say(at, xml);
-        self.actors[at].sent.push(message);
+        self.actors[at].sent.push((xml.to_owned(), message));
     }
 
     fn jid_of(&mut self, user: usize) -> String {
@@ -279,21 +313,58 @@ impl Sim {
     fn hear(&mut self, at: usize, element: &str) {
         let client = self.actors[at].client;
         self.tell(|| format!("    {client:?} hears {element}"));
+        let counts = matches!(self.actors[at].session, Session::Resumable(_));
+        if counts && ["<message", "<presence", "<iq"].iter().any(|name| element.starts_with(name)) {
+            self.actors[at].count += 1;
+        }
         if element.starts_with("<message") {
             self.hear_message(at, element);
-        } else if element.starts_with("<a ") {
-            let count: usize = attribute(element, "h").expect("an ack counts").parse().expect("a number");
-            let actor = &self.actors[at];
-            assert!(count <= actor.sent.len(), "{client:?} sent {} stanzas, not {count}", actor.sent.len());
-            for message in actor.sent[..count].iter().flatten() {
-                self.sent[*message].acknowledged = true;
+        } else if element.starts_with("<enabled ") {
+            if let Some(token) = attribute(element, "id") {
+                self.actors[at].session = Session::Resumable(token.to_owned());
             }
+        } else if element.starts_with("<r ") && self.dice.percent(80) {
+            let count = self.actors[at].count;
+            self.say(at, &format!("<a xmlns='urn:xmpp:sm:3' h='{count}'/>"));
+        } else if element.starts_with("<resumed ") {
+            self.goes_on(at, element);
+        } else if element.starts_with("<failed ") {
+            self.actors[at].session = Session::Passing;
+            self.actors[at].alive = false;
+            self.world.cut_off(client);
+        } else if element.starts_with("<a ") {
+            self.acknowledged(at, element);
         } else if element.starts_with("<iq")
             && matches!(attribute(element, "type"), Some("result" | "error"))
             && let Some(answers) = attribute(element, "id").and_then(|id| self.actors[at].asked.get_mut(id))
         {
             *answers += 1;
             assert!(*answers == 1, "{client:?} had a second answer: {element}");
+        }
+    }
+
+    fn acknowledged(&mut self, at: usize, element: &str) {
+        let count: usize = attribute(element, "h").expect("an ack counts").parse().expect("a number");
+        let actor = &mut self.actors[at];
+        assert!(count <= actor.sent.len(), "{:?} sent {} stanzas, not {count}", actor.client, actor.sent.len());
+        assert!(count >= actor.handled, "{:?}: {} stanzas were handled, now {count}", actor.client, actor.handled);
+        actor.handled = count;
+        for (_, message) in &actor.sent[..count] {
+            if let Some(message) = message {
+                self.sent[*message].acknowledged = true;
+            }
+        }
+    }
+
+    /// The session goes on: what the server has not had is sent again.
+    fn goes_on(&mut self, at: usize, resumed: &str) {
+        self.acknowledged(at, resumed);
+        let Session::Back(token) = self.actors[at].session.clone() else { panic!("nobody resumed: {resumed}") };
+        self.actors[at].session = Session::Resumable(token);
+        let again: Vec<String> =
+            self.actors[at].sent[self.actors[at].handled..].iter().map(|it| it.0.clone()).collect();
+        for xml in again {
+            self.say(at, &xml);
         }
     }
 
@@ -321,13 +392,11 @@ impl Sim {
                 self.say(at, "<r xmlns='urn:xmpp:sm:3'/>");
             }
         }
-        self.world.settle();
-        self.read();
+        self.rest();
         for actor in self.actors.iter().filter(|actor| actor.alive) {
             let unanswered: Vec<_> = actor.asked.iter().filter(|(_, answers)| **answers == 0).collect();
             assert!(unanswered.is_empty(), "{:?} was never answered: {unanswered:?}", actor.client);
-            let waiting = actor.sent.iter().flatten().filter(|message| !self.sent[**message].acknowledged).count();
-            assert_eq!(waiting, 0, "{:?}: messages never acknowledged", actor.client);
+            assert_eq!(actor.handled, actor.sent.len(), "{:?}: stanzas never acknowledged", actor.client);
         }
         for at in 0..self.actors.len() {
             if self.actors[at].alive {
@@ -335,27 +404,37 @@ impl Sim {
                 self.actors[at].alive = false;
             }
         }
+        if self.dice.percent(50) {
+            // Those who may come back do not, and their sessions end.
+            self.world.pass(Duration::from_secs(310));
+        }
         for (user, name) in NAMES.into_iter().enumerate() {
             let client = self.world.rush(name, "last", "<presence/>");
             self.tell(|| format!("{client:?}: {name} comes for the last time"));
-            self.actors.push(Actor {
-                client,
-                user,
-                alive: true,
-                stalled: false,
-                sent: Vec::new(),
-                seen: BTreeSet::new(),
-                last: HashMap::new(),
-                asked: BTreeMap::new(),
-            });
+            self.actors.push(Actor::new(client, user));
         }
-        self.world.settle();
-        self.read();
+        self.rest();
         let lost: Vec<_> = (0..self.sent.len())
             .filter(|number| self.sent[*number].acknowledged && !self.arrived.contains(number))
             .collect();
         assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
         self.compare_rosters();
+    }
+
+    /// Everybody reads and answers until nobody has anything to say.
+    fn rest(&mut self) {
+        for _ in 0..RESTS {
+            self.world.settle();
+            self.read();
+            for at in 0..self.actors.len() {
+                if let (true, Session::Resumable(_)) = (self.actors[at].alive, &self.actors[at].session) {
+                    let count = self.actors[at].count;
+                    self.say(at, &format!("<a xmlns='urn:xmpp:sm:3' h='{count}'/><r xmlns='urn:xmpp:sm:3'/>"));
+                }
+            }
+        }
+        self.world.settle();
+        self.read();
     }
 
     fn compare_rosters(&mut self) {
@@ -373,6 +452,27 @@ impl Sim {
                 // A request that was taken back while the contact refused it may be shown again, and comes to nothing.
                 assert!(!asked || request, "{} asked {}: {item:?} and {back:?}", one.name, other.name);
             }
+        }
+    }
+}
+
+/// How often everybody looks whether something came before a history ends.
+const RESTS: usize = 8;
+
+impl Actor {
+    fn new(client: Client, user: usize) -> Actor {
+        Actor {
+            client,
+            user,
+            alive: true,
+            stalled: false,
+            sent: Vec::new(),
+            handled: 0,
+            session: Session::Passing,
+            count: 0,
+            seen: BTreeSet::new(),
+            last: HashMap::new(),
+            asked: BTreeMap::new(),
         }
     }
 }

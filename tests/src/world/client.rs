@@ -134,6 +134,18 @@ impl World {
 
     /// A client that sends its whole login and more in one go, without waiting for answers, and lets nothing happen yet.
     pub fn rush(&mut self, user: &str, resource: &str, more: &str) -> Client {
+        let bind = format!(
+            "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>{resource}</resource></bind></iq>"
+        );
+        self.hurry(user, resource, &format!("{bind}{more}"))
+    }
+
+    /// The same, to go on with a session that it has had. XEP-0198 §5
+    pub fn come_back(&mut self, user: &str, resource: &str, token: &str, count: u32) -> Client {
+        self.hurry(user, resource, &format!("<resume xmlns='urn:xmpp:sm:3' h='{count}' previd='{token}'/>"))
+    }
+
+    fn hurry(&mut self, user: &str, resource: &str, more: &str) -> Client {
         let user = self.user(user);
         let pipe = self.open(Port::Xmpp, true);
         let line = Line::Tcp { pipe, framer: Box::new(Framer::new()) };
@@ -145,8 +157,7 @@ impl World {
             "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='{DOMAIN}' version='1.0'>"
         );
         let bytes = format!(
-            "{header}<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{message}</auth>{header}<iq type='set' \
-             id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>{resource}</resource></bind></iq>{more}"
+            "{header}<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{message}</auth>{header}{more}"
         );
         self.pipes[pipe].to_server.extend_from_slice(bytes.as_bytes());
         Client(self.clients.len() - 1)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proto::account::offline::OFFLINE;
 use proto::limits::{OFFLINE_STANZAS_MAX, RESOURCES_MAX};
 use rookery_tests::play::perform;
+use rookery_tests::world::users::Answer;
 use rookery_tests::world::{Client, Transport, World};
 
 fn perform_all(transport: Transport) {
@@ -132,4 +133,52 @@ fn accounts_that_nobody_uses_leave_memory() {
     world.disconnect(romeo);
     world.pass(Duration::from_secs(90));
     assert_eq!(world.owners(), 0);
+}
+
+/// XEP-0016 §2.2 over REST, server notes §3.4: what is denied is neither shown nor kept nor counted.
+#[test]
+fn one_who_is_blocked_cannot_write_over_rest_either() {
+    let mut world = World::new(2);
+    let [romeo, juliet] = ["romeo", "juliet"].map(|name| world.user(name));
+    let [hers, his] = ["juliet", "romeo"].map(|name| world.user_session(name));
+    let client = world.login("juliet", Some("a"));
+    world.send(client, "<presence/>");
+    let list = format!(
+        "<list name='l'><item type='jid' value='{}' action='deny' order='1'><message/></item></list>",
+        romeo.jid
+    );
+    for child in [&*list, "<default name='l'/>"] {
+        world.send(client, &format!("<iq type='set' id='1'><query xmlns='jabber:iq:privacy'>{child}</query></iq>"));
+    }
+    world.received(client);
+    let ways = ["", "&send_to_chat=1", "&system=1"];
+    let private = format!("message=hello&recipient_id={}", juliet.id);
+    for more in ways {
+        assert_eq!(world.call("POST", "/chat/Message.json", &his, &format!("{private}{more}")).code, 403, "{more}");
+    }
+    // A dialog that is there already makes no difference.
+    let id = |answer: Answer| answer.json()["_id"].as_str().expect("an id").to_owned();
+    let dialog = id(world.call("POST", "/chat/Dialog.json", &hers, &format!("type=3&occupants_ids={}", romeo.id)));
+    for more in ways {
+        let body = format!("message=hello&chat_dialog_id={dialog}{more}");
+        assert_eq!(world.call("POST", "/chat/Message.json", &his, &body).code, 403, "{more}");
+    }
+    assert_eq!(world.received(client), Vec::<String>::new());
+    let unread = world.call("GET", &format!("/chat/Message/unread.json?chat_dialog_ids={dialog}"), &hers, "").json();
+    assert_eq!((&unread["total"], &unread[&dialog]), (&0.into(), &0.into()));
+    let history = format!("/chat/Message.json?chat_dialog_id={dialog}");
+    assert_eq!(world.call("GET", &history, &hers, "").json()["items"], serde_json::json!([]));
+    // She still writes to him, and he to her once the list is declined.
+    let farewell = format!("message=farewell&send_to_chat=1&recipient_id={}", romeo.id);
+    assert_eq!(world.call("POST", "/chat/Message.json", &hers, &farewell).code, 201);
+    world.send(client, "<iq type='set' id='1'><query xmlns='jabber:iq:privacy'><default/></query></iq>");
+    world.received(client);
+    assert_eq!(world.call("POST", "/chat/Message.json", &his, &format!("{private}&send_to_chat=1")).code, 201);
+    assert!(world.received(client).concat().contains("<body>hello</body>"));
+    // Nobody in a group is asked: its messages are everybody's.
+    world.send(client, "<iq type='set' id='1'><query xmlns='jabber:iq:privacy'><default name='l'/></query></iq>");
+    let group = format!("type=2&name=g&occupants_ids={}", juliet.id);
+    let group = id(world.call("POST", "/chat/Dialog.json", &his, &group));
+    let body = format!("chat_dialog_id={group}&message=hello");
+    assert_eq!(world.call("POST", "/chat/Message.json", &his, &body).code, 201);
 }

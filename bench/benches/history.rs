@@ -215,6 +215,7 @@ fn saving(criterion: &mut Criterion) {
                 content: Content { text: Some("Hello, how are you?".to_owned()), ..Content::default() },
                 markable: true,
                 delivery: Delivery::Chat,
+                admitted: true,
             };
             let note = Note::Command {
                 command: Command::Save(draft).into(),

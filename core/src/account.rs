@@ -42,6 +42,7 @@ mod outgoing;
 mod parked;
 mod passing;
 mod presence;
+pub(crate) mod privacy;
 pub mod resumption;
 pub mod roster;
 mod rounds;
@@ -61,6 +62,8 @@ use lookup::Lookup;
 use offline::{Drain, Queue, Reissue};
 use parked::Parked;
 use presence::Presence;
+use privacy::Privacy;
+use privacy::lists::Lists;
 use resumption::{Ended, Resumption};
 use roster::Roster;
 use rounds::UnderWay;
@@ -92,6 +95,8 @@ pub struct Account {
     told_seen: Option<Instant>,
     /// What of the user's messages is to be kept, if he has said so.
     archiving: Option<Box<Prefs>>,
+    /// Whom the user keeps away, if anybody.
+    privacy: Option<Box<Privacy>>,
     /// Stanzas from other users that make a round by the dialog with them.
     rounds: UnderWay,
     /// Messages to other users that come back for copies.
@@ -136,6 +141,8 @@ pub struct Session {
     resumption: Option<Box<Resumption>>,
     /// Wants copies of what the other sessions send. XEP-0280.
     carbons: bool,
+    /// What dialogs write to it comes here first.
+    guarded: bool,
     /// Set while nobody looks at the client: what it need not know yet. XEP-0352.
     held: Option<Box<Held>>,
     /// What it wants to hear of, if it has said what it can do. XEP-0115
@@ -226,6 +233,7 @@ impl Account {
             .and(LastSeen::reads(id))
             .and(Prefs::reads(id))
             .and(Pep::reads(id))
+            .and(Lists::reads(id))
     }
 
     /// The account in these rows; one of a user who does not exist is there too, and answers as RFC 6121 §8.5.1 wants.
@@ -239,6 +247,7 @@ impl Account {
             seen: LastSeen::load(&mut rows)?,
             archiving: Prefs::load(&mut rows)?,
             pep: Pep::load(id, &mut rows)?,
+            privacy: Privacy::load(&mut rows)?,
             told_seen: None,
             sessions: Vec::new(),
             draining: None,
@@ -352,9 +361,11 @@ impl Account {
             replaceable,
             resumption: None,
             carbons: false,
+            guarded: false,
             held: None,
             interest: None,
         });
+        self.guards(id, turn);
         Ok(jid)
     }
 
@@ -364,6 +375,7 @@ impl Account {
         self.leave(id, None, turn);
         let mut session = self.sessions.remove(at);
         self.gives_back(&mut session, turn);
+        self.forgets_lists_of(id);
     }
 
     /// Takes a stanza (or another top-level element) from one of the account's own sessions.
@@ -412,7 +424,9 @@ impl Account {
             Note::Stanza(parcel) => self.plan_parcel(parcel, site),
             Note::Command { command, .. } => match command {
                 Command::Account(record::Command::Record(command)) => record::plan(self.id, command),
-                Command::Account(record::Command::Subscription(_) | record::Command::Inbox(_))
+                Command::Account(
+                    record::Command::Subscription(_) | record::Command::Inbox(_) | record::Command::Judge { .. },
+                )
                 | Command::Directory(_)
                 | Command::Dialog(_) => Reads::none(),
             },
@@ -440,7 +454,9 @@ impl Account {
     fn hears(&mut self, note: Note, rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
         match note {
             Note::Stanza(parcel) => {
-                if let Some(parcel) = self.in_turn(parcel, turn) {
+                if !self.admits(&parcel) {
+                    self.turns_away(&parcel, turn);
+                } else if let Some(parcel) = self.in_turn(parcel, turn) {
                     self.takes(parcel, rows, turn);
                 }
             }
@@ -499,6 +515,10 @@ impl Account {
                 inbox::apply(self.id, command, reply.is_some(), turn);
                 record::Answer::Done
             }
+            Command::Account(record::Command::Judge { dialog, draft }) => {
+                self.judges_draft(dialog, draft, reply, turn);
+                return Ok(());
+            }
             Command::Directory(_) | Command::Dialog(_) => {
                 debug_assert!(false, "another owner's command came to an account");
                 record::Answer::NoAccount
@@ -527,6 +547,7 @@ impl Account {
         self.seen = None;
         self.archiving = None;
         self.pep = None;
+        self.privacy = None;
     }
 
     /// Ends every session: the password that opened them is no longer the user's.

@@ -18,6 +18,7 @@ pub(crate) mod addressing;
 mod amp;
 pub(crate) mod archive;
 pub(crate) mod avatar;
+mod blocking;
 mod bookmarks;
 pub(crate) mod caps;
 pub(crate) mod carbons;
@@ -36,6 +37,7 @@ pub(crate) mod muc;
 mod offline_messages;
 pub(crate) mod pep;
 mod ping;
+mod privacy_lists;
 mod private_storage;
 mod registration;
 pub(crate) mod roster;
@@ -59,6 +61,9 @@ pub static EXTENSIONS: &[&Extension] = &[
     &roster::ROSTER,
     &roster::VERSIONING,
     &disco::DISCO,
+    // Before all that looks at what others send: the account holds it against the lists before anything is done with it.
+    &privacy_lists::PRIVACY_LISTS,
+    &blocking::BLOCKING,
     &last_activity::LAST_ACTIVITY,
     &private_storage::PRIVATE_STORAGE,
     &vcard::VCARD,

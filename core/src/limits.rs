@@ -52,6 +52,14 @@ pub const INTEREST_BYTES_MAX: usize = 4 * 1024;
 pub const CAPS_BYTES_MAX: usize = 512;
 /// Capabilities that an account knows of its user's clients.
 pub const CAPS_KNOWN_MAX: usize = 16;
+/// Privacy lists of one user. XEP-0016.
+pub const PRIVACY_LISTS_MAX: usize = 32;
+/// Items of all privacy lists of one user.
+pub const PRIVACY_ITEMS_MAX: usize = 4_000;
+/// Bytes of the addresses and groups in all privacy lists of one user.
+pub const PRIVACY_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of the name of a privacy list.
+pub const PRIVACY_NAME_BYTES_MAX: usize = 512;
 /// Live REST sessions of one user; a new one ends the one that was not used for the longest time.
 pub const TOKENS_PER_USER_MAX: usize = 64;
 /// Offline stanzas kept for one account.

@@ -15,6 +15,7 @@ use crate::row::{Batch, Reads, Rows, Unreadable};
 use crate::stanza::{Kind, MessageKind, Parcel, PresenceKind, Sender, Topic};
 
 use super::Account;
+use super::privacy::lists::Traffic;
 
 impl Account {
     /// The nodes and what is known of them; none for a user who has never had any.
@@ -87,6 +88,10 @@ impl Account {
     }
 
     fn tells_about(&self, to: &str, resource: Option<&str>, topic: &Arc<Topic>, event: &Bytes, turn: &mut Turn<'_>) {
+        // XEP-0016 §2.1: what is like presence goes to those who may see that.
+        if !self.may(None, Traffic::PresenceOut, to) {
+            return;
+        }
         let Some(account) = self.contact_account(to, turn) else { return };
         let kind = Kind::Message { kind: MessageKind::Headline, lasting: false };
         let parcel = Parcel::new(self.sender(), resource.map(Into::into), kind, event.clone());
@@ -119,6 +124,9 @@ impl Account {
         turn: &mut Turn<'_>,
     ) -> Result<(), Unreadable> {
         let (Some(account), Some((_, resource))) = (to.account, to.jid.split_once('/')) else { return Ok(()) };
+        if !self.may(None, Traffic::PresenceOut, &to.jid) {
+            return Ok(());
+        }
         for (name, node, last) in self.due(to, wanted) {
             let Some(row) = rows.row() else { continue };
             let item = Item::read(&row)?;

@@ -6,8 +6,9 @@
 //! them and they say nothing of presence.
 //!
 //! Everything that the account tells its sessions passes through [`Account::held_back`], so that no handler has to know of this, nor
-//! of sessions whose client was cut off ([`super::resumption`]). It costs nothing until a client is inactive or away. What is held
-//! is lost with the session: it would be of no use to another.
+//! of sessions whose client was cut off ([`super::resumption`]), nor of those that have lists of their own ([`super::privacy`]). It
+//! costs nothing until a client is inactive or away or has such a list. What is held is lost with the session: it would be of no use
+//! to another.
 
 use std::collections::VecDeque;
 
@@ -77,7 +78,7 @@ impl Account {
             && session.held.is_none()
         {
             session.held = Some(Box::default());
-            turn.out.push(Effect::Guard(id, true));
+            self.guards(id, turn);
         }
     }
 
@@ -85,7 +86,18 @@ impl Account {
     pub fn becomes_active(&mut self, id: SessionId, turn: &mut Turn<'_>) {
         if let Some(mut held) = self.session_mut(id).and_then(|session| session.held.take()) {
             held.release(id, turn.out);
-            turn.out.push(Effect::Guard(id, false));
+            self.guards(id, turn);
+        }
+    }
+
+    /// Has what dialogs write to a session come here first, where there is something to hold it against, and no longer.
+    pub(super) fn guards(&mut self, id: SessionId, turn: &mut Turn<'_>) {
+        let filtered = self.filters_rooms(id, turn.site);
+        let Some(session) = self.session_mut(id) else { return };
+        let wanted = filtered || session.held.is_some();
+        if session.guarded != wanted {
+            session.guarded = wanted;
+            turn.out.push(Effect::Guard(id, wanted));
         }
     }
 
@@ -107,11 +119,16 @@ impl Account {
 
     /// Goes over the effects from the `since`th on, and keeps back what inactive clients need not know yet.
     fn hold_back(&mut self, since: usize, turn: &mut Turn<'_>) {
-        if self.sessions.iter().all(|session| session.held.is_none() && session.is_awake()) {
+        let filtered = self.has_lists_in_force();
+        if !filtered && self.sessions.iter().all(|session| session.held.is_none() && session.is_awake()) {
             return;
         }
         for effect in turn.out.take_from(since) {
             match effect {
+                Effect::Deliver(id, stanza) if filtered && self.keeps_from(id, &stanza, turn.site) => {}
+                Effect::Entrust(id, message) if filtered && self.keeps_from(id, &message.stanza, turn.site) => {
+                    self.passes_over(id, message, turn);
+                }
                 Effect::Deliver(id, stanza) if self.sleeps(id) => {
                     self.waits_for(id, Leftover::Stanza(stanza), turn);
                 }

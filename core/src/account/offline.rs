@@ -214,6 +214,9 @@ impl Account {
             let (mut shown, mut again, mut awaited) = (false, false, false);
             let mut held = Vec::new();
             for session in &self.sessions {
+                if self.keeps_from(session.id, &stanza, turn.site) {
+                    continue;
+                }
                 if self.was_given(session, first) {
                     match session.is_awake() {
                         true => shown = true,

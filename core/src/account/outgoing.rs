@@ -16,6 +16,8 @@ use crate::row::Rows;
 use crate::stanza::{IqKind, Kind, MessageKind, PRESENCE_ID, Parcel, Receipt, Sender};
 use crate::xml::{Element, Nodes, Writer, splice};
 
+use super::privacy::blocked;
+use super::privacy::lists::Traffic;
 use super::{Account, Progress};
 
 impl Account {
@@ -58,6 +60,9 @@ impl Account {
 
     fn sends_on(&mut self, sending: &Sending<'_>, instead: &Instead, turn: &mut Turn<'_>) -> bool {
         let &Sending { session: from, message: stanza, kind, look, to, receipt, .. } = sending;
+        if !self.may_send(from, Traffic::Other, to) {
+            return self.refuse_sending(sending, blocked(), turn);
+        }
         let (account, resource) = match target(to, self.id, turn.site) {
             Target::Own => (self.id, None),
             Target::User(account, resource) => (account, resource),
@@ -138,6 +143,10 @@ impl Account {
                 return Progress::Done;
             }
         };
+        if !self.may_send(from, Traffic::Other, to.as_ref()) {
+            self.refuse_request(from, kind, stanza, blocked(), turn);
+            return Progress::Done;
+        }
         match target(to.as_ref(), self.id, turn.site) {
             Target::Own => return self.answers(from, kind, stanza, Place::Own, rows, turn),
             Target::Server => return self.answers(from, kind, stanza, Place::Server, rows, turn),
@@ -180,11 +189,11 @@ impl Account {
         session: SessionId,
         kind: IqKind,
         stanza: Element<'_>,
-        condition: Condition,
+        error: impl Into<StanzaError<'static>>,
         turn: &mut Turn<'_>,
     ) {
         if kind.is_request() {
-            self.refuse(session, stanza, condition.into(), turn);
+            self.refuse(session, stanza, error.into(), turn);
         }
     }
 

@@ -20,6 +20,8 @@ use crate::stanza::{Kind, PRESENCE_ID, Parcel, PresenceKind, Sender};
 use crate::xml::{Element, Writer, splice};
 
 use super::outgoing::{address, stamped_presence};
+use super::privacy::blocked;
+use super::privacy::lists::Traffic;
 use super::seen::LastSeen;
 use super::{Account, Session};
 
@@ -58,6 +60,16 @@ impl Account {
             }
             return false;
         };
+        let traffic = match kind {
+            PresenceKind::Available | PresenceKind::Unavailable => Traffic::PresenceOut,
+            PresenceKind::Subscription(_) | PresenceKind::Probe | PresenceKind::Error => Traffic::Other,
+        };
+        if !self.may_send(from, traffic, Some(&to)) && !self.is_in_room(from, &to, turn) {
+            if kind != PresenceKind::Error {
+                self.refuse(from, stanza, blocked(), turn);
+            }
+            return false;
+        }
         match kind {
             PresenceKind::Subscription(asked) => self.sends_subscription(from, asked, &to, stanza, turn),
             PresenceKind::Available | PresenceKind::Unavailable | PresenceKind::Probe | PresenceKind::Error => {
@@ -65,6 +77,12 @@ impl Account {
             }
         }
         false
+    }
+
+    /// Whether the session has entered this room; whoever is in goes on as before, and above all can go out.
+    fn is_in_room(&self, session: SessionId, to: &Jid<'_>, turn: &Turn<'_>) -> bool {
+        let entered = |session: &Session| session.directed.iter().any(|known| **known == *to.bare_str());
+        to.domain() == &*turn.site.muc_domain && self.session(session).is_some_and(entered)
     }
 
     /// Presence to one address, whoever is subscribed. RFC 6121 §4.6.
@@ -194,12 +212,7 @@ impl Account {
         }
         let Some(sender) = self.full_sender(new) else { return };
         for contact in self.roster.watched() {
-            let Some(account) = self.contact_account(contact, turn) else { continue };
-            let mut bytes = Vec::new();
-            Writer::new(&mut bytes).leaf("presence", &[("type", "probe"), ("from", &sender.jid), ("to", contact)]);
-            let kind = Kind::Presence { kind: PresenceKind::Probe, directed: false };
-            let parcel = Parcel::new(sender.clone(), None, kind, bytes.into());
-            self.post(account, parcel, turn);
+            self.probes(contact, &sender, turn);
         }
         for request in self.roster.requests() {
             turn.out.deliver(new, Bytes::copy_from_slice(request));
@@ -263,7 +276,7 @@ impl Account {
                 turn.out.deliver(session.id, own.clone());
             }
         }
-        for contact in self.roster.watchers() {
+        for contact in self.roster.watchers().filter(|contact| self.may(Some(from), Traffic::PresenceOut, contact)) {
             self.tell(contact, &sender, stanza, kind, turn);
         }
     }
@@ -280,21 +293,40 @@ impl Account {
     pub(super) fn show_to(&self, contact: &str, available: bool, turn: &mut Turn<'_>) {
         for session in &self.sessions {
             let Some(presence) = &session.presence else { continue };
+            if !self.may(Some(session.id), Traffic::PresenceOut, contact) {
+                continue;
+            }
             let sender = Sender { jid: session.jid.clone(), account: Some(self.id) };
             if available {
-                self.tell(contact, &sender, &presence.stanza, PresenceKind::Available, turn);
+                self.shows(contact, &sender, presence, turn);
             } else {
-                self.tell_directly(contact, &sender, session, turn);
+                self.vanishes_for(contact, &sender, turn);
             }
         }
     }
 
-    /// The end of a subscription: the contact's roster may no longer want presence from here, but has to hear this one.
-    fn tell_directly(&self, contact: &str, sender: &Sender, session: &Session, turn: &mut Turn<'_>) {
-        let Some(account) = self.contact_account(contact, turn) else { return };
+    /// A contact is told that a resource is there.
+    pub(super) fn shows(&self, contact: &str, sender: &Sender, presence: &Presence, turn: &mut Turn<'_>) {
+        self.tell(contact, sender, &presence.stanza, PresenceKind::Available, turn);
+    }
+
+    /// Somebody sees no more of a resource. His roster may not want presence from here any longer, but he has to hear this one.
+    pub(super) fn vanishes_for(&self, to: &str, sender: &Sender, turn: &mut Turn<'_>) {
+        let Ok(address) = Jid::parse(to) else { return };
+        let Target::User(account, resource) = target(Some(&address), self.id, turn.site) else { return };
         let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
-        let stanza = addressed(&unavailable(&session.jid), contact);
-        let parcel = Parcel::new(sender.clone(), None, kind, stanza);
+        let stanza = addressed(&unavailable(&sender.jid), to);
+        let parcel = Parcel::new(sender.clone(), resource.map(Into::into), kind, stanza);
+        self.post(account, parcel, turn);
+    }
+
+    /// Asks who of a contact is there. RFC 6121 §4.3.
+    pub(super) fn probes(&self, contact: &str, sender: &Sender, turn: &mut Turn<'_>) {
+        let Some(account) = self.contact_account(contact, turn) else { return };
+        let mut bytes = Vec::new();
+        Writer::new(&mut bytes).leaf("presence", &[("type", "probe"), ("from", &sender.jid), ("to", contact)]);
+        let kind = Kind::Presence { kind: PresenceKind::Probe, directed: false };
+        let parcel = Parcel::new(sender.clone(), None, kind, bytes.into());
         self.post(account, parcel, turn);
     }
 
@@ -309,6 +341,9 @@ impl Account {
         let resource: Option<Box<str>> = from.jid.split_once('/').map(|(_, resource)| resource.into());
         for session in &self.sessions {
             let Some(presence) = &session.presence else { continue };
+            if !self.may(Some(session.id), Traffic::PresenceOut, &from.jid) {
+                continue;
+            }
             let kind = Kind::Presence { kind: PresenceKind::Available, directed: true };
             let sender = Sender { jid: session.jid.clone(), account: Some(self.id) };
             let stanza = addressed(&presence.stanza, &from.jid);

@@ -374,7 +374,7 @@ impl Account {
     }
 
     /// The session that a message was parked for is over. Returns whether somebody connected may lack it, and then its row is gone.
-    fn unpark(&mut self, id: SessionId, row: u64, given: u64, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn unpark(&mut self, id: SessionId, row: u64, given: u64, turn: &mut Turn<'_>) -> bool {
         let is_other = |holder: &SessionId| *holder != id && self.session(*holder).is_some();
         if self.parked.holders(row).iter().any(is_other) {
             return false;

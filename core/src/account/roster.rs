@@ -153,6 +153,11 @@ impl Roster {
         self.items.values().filter_map(|item| item.request.as_deref())
     }
 
+    /// Whether any contact is in this group.
+    pub fn has_group(&self, group: &str) -> bool {
+        self.items.values().any(|item| item.groups.iter().any(|known| known == group))
+    }
+
     /// Contacts who see the user's presence.
     pub fn watchers(&self) -> impl Iterator<Item = &str> {
         self.items.iter().filter(|(_, item)| item.subscription.from()).map(|(jid, _)| &**jid)

@@ -102,6 +102,13 @@ impl Account {
     }
 }
 
+/// Tells the sender's account that nothing came of a message, if that waits for it.
+pub(super) fn never_copied(parcel: &Parcel, at: AccountId, turn: &mut Turn<'_>) {
+    if let (true, Some(from)) = (parcel.copied, parcel.from.account) {
+        turn.out.send(Owner::Account(from), Note::Copied { with: at.user, parcel: None });
+    }
+}
+
 /// Gives the sender's account a message as it is taken, if that waits for it.
 pub(super) fn copy_back(parcel: &Parcel, at: AccountId, turn: &mut Turn<'_>) {
     if let (true, Some(from)) = (parcel.copied, parcel.from.account) {

@@ -20,6 +20,7 @@ use crate::xml::Element;
 use super::Account;
 use super::offline::Reach;
 use super::outgoing::stamped_presence;
+use super::privacy::lists::Traffic;
 
 impl Subscription {
     /// The value of the `type` attribute.
@@ -100,7 +101,8 @@ impl Account {
 
     /// A step that a contact took. RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3.
     pub(super) fn takes_subscription(&mut self, step: Step, turn: &mut Turn<'_>) {
-        if !self.exists() {
+        // XEP-0016 §2.2: lists come before what RFC 6121 does with it.
+        if !self.exists() || !self.may(None, Traffic::Other, &step.from) {
             return;
         }
         let stanza = Bytes::from(step.stanza);

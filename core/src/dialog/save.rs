@@ -10,9 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::account::Progress;
+use crate::command::Command as AnyCommand;
 use crate::effect::{Effect, Note, SessionId, Site, Turn};
 use crate::jid::user::{DialogId, MessageId, UserId};
 use crate::limits::{ATTACHMENTS_MAX, CUSTOM_FIELDS_MAX, LAST_MESSAGE_BYTES_MAX};
+use crate::model::account::Command as AccountCommand;
 use crate::model::dialog::{
     self, Answer, Body, Delivery, DialogKind, Draft, Last, MessageRow, Place, Reader, Refusal, cut,
 };
@@ -27,7 +29,7 @@ use crate::xml::{Element, Nodes, Writer};
 use super::record::{New, all_exist};
 use super::rewrite::{Inside, param, rewritten};
 use super::wire::{bare, notification, room_jid, seat_of, stanza_id, stanza_of, to_one};
-use super::{Dialog, Flow, report};
+use super::{Asker, Dialog, Flow, report};
 
 /// What was read for a message that is to be saved.
 struct Ready {
@@ -315,6 +317,10 @@ impl Dialog {
             }
             (None, _) => return self.refuse(Refusal::NoDialog, turn),
         };
+        let other = begins.or_else(|| self.record.as_ref().and_then(|record| record.other(by)));
+        if let Some(other) = other.filter(|_| !draft.admitted) {
+            return self.has_judged(draft, other, turn);
+        }
         draft.content.custom.retain(|(name, _)| !dialog::is_reserved(name));
         draft.content.custom.truncate(CUSTOM_FIELDS_MAX);
         draft.content.attachments.truncate(ATTACHMENTS_MAX);
@@ -334,6 +340,16 @@ impl Dialog {
                 None => dialog.saves_new_draft(draft, ready, turn),
             }
         })
+    }
+
+    /// Whether a message reaches a user is for the user's account to say, before it is kept or counted. XEP-0016 §2.2; it comes
+    /// back if it does, and whoever waits is answered then.
+    fn has_judged(&mut self, draft: Draft, by: UserId, turn: &mut Turn<'_>) -> Flow {
+        let Asker { reply, job, .. } = std::mem::take(&mut self.asker);
+        let command = AccountCommand::Judge { dialog: self.id, draft };
+        let note = Note::Command { command: AnyCommand::Account(command), reply, job };
+        turn.out.send(Owner::Account(self.account(by)), note);
+        Ok(Progress::Done)
     }
 
     fn saves_new_draft(&mut self, draft: Draft, ready: Ready, turn: &mut Turn<'_>) -> Flow {

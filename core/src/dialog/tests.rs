@@ -289,7 +289,8 @@ impl House {
         let id = MessageId::drawn(self.now, self.random.0.wrapping_mul(77).to_be_bytes());
         self.random.0 += 1;
         let content = Content { text: Some(text.into()), ..Content::default() };
-        let draft = Draft { by: UserId(by), id, to: None, content, markable: false, delivery: Delivery::None };
+        let draft =
+            Draft { by: UserId(by), id, to: None, content, markable: false, delivery: Delivery::None, admitted: true };
         assert!(matches!(self.ask(Command::Save(draft)), Answer::Message { .. }));
         id
     }
@@ -864,7 +865,8 @@ fn rest_messages_go_out_like_any_other() {
         custom: vec![("age".into(), "25".into()), ("read".into(), "1".into())],
         ..Content::default()
     };
-    let draft = Draft { by: UserId(1), id, to: None, content, markable: true, delivery: Delivery::Chat };
+    let draft =
+        Draft { by: UserId(1), id, to: None, content, markable: true, delivery: Delivery::Chat, admitted: true };
     let Answer::Message { row, .. } = house.ask(Command::Save(draft.clone())) else { panic!("saved") };
     assert_eq!(row.content().custom.len(), 1);
     let heard = house.heard(22);

@@ -8,9 +8,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::dialog::Draft;
 use super::directory::{self, MEMBERS, members};
 use crate::command::Command as AnyCommand;
 use crate::effect::{Effect, Note, Turn};
+use crate::jid::user::DialogId;
 use crate::limits::TOKENS_PER_USER_MAX;
 use crate::owner::{AccountId, Owner};
 use crate::row::{self, Batch, Key, Reads, Rows, Table, Unreadable};
@@ -85,6 +87,14 @@ pub enum Command {
     Subscription(Subscription),
     /// Changes the list of the user's dialogs.
     Inbox(super::inbox::Command),
+    /// A message that another user sends over REST. Unless this one keeps the other away, it goes back to their dialog, which
+    /// answers. XEP-0016
+    Judge {
+        /// The dialog of the two.
+        dialog: DialogId,
+        /// The message.
+        draft: Draft,
+    },
 }
 
 /// A presence subscription stanza on its way to its other side, repeated until that side has stored what follows from it.

@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use bytes::Bytes;
-use proto::account::Progress;
+use proto::account::{Account, Progress};
 use proto::command::{Answer, Command};
 use proto::dialog::Dialog;
 use proto::effect::{Effect, Effects, JobRef, Note, Random, ReplyTo, Site, Turn};
@@ -387,6 +387,10 @@ impl World {
                 self.turn(&mut out, |turn| inbox::apply(id, command, true, turn));
                 Answer::Account(account::Answer::Done)
             }
+            (Owner::Account(id), command @ Command::Account(account::Command::Judge { .. })) => {
+                self.ask_account(id, command, &mut out);
+                Answer::Unavailable
+            }
             (Owner::Dialog(app, id), Command::Dialog(command)) => {
                 self.ask_dialog(app, id, command, &mut out);
                 Answer::Unavailable
@@ -394,9 +398,12 @@ impl World {
             other => panic!("{other:?} is for nobody"),
         };
         let mut answer = answer;
-        for effect in out.drain() {
+        let effects: Vec<Effect> = out.drain().collect();
+        for effect in effects {
             match effect {
                 Effect::Write(batch) | Effect::WriteBehind(batch) => self.commit(batch),
+                // Another owner is to answer in its place.
+                Effect::Send(to, Note::Command { command, reply: Some(_), .. }) => answer = self.ask(to, command)?,
                 Effect::Send(to, note) if !self.crashed => self.sent.push_back((to, note)),
                 Effect::Send(..) => {}
                 Effect::Answer(_, from_dialog) => answer = from_dialog,
@@ -415,6 +422,14 @@ impl World {
             let rows = self.read(&reads);
             progress = self.turn(out, |turn| state.resume(rows, turn));
         }
+    }
+
+    fn ask_account(&mut self, id: AccountId, command: Command, out: &mut Effects) {
+        let rows = self.read(&Account::load_reads(id));
+        let mut state = Account::load(id, &self.site.domain, rows).expect("as it was written");
+        let reply = Some(ReplyTo { shard: 0, ticket: 0 });
+        let note = Note::Command { command, reply, job: None };
+        self.turn(out, |turn| state.note(note, Rows::default(), turn)).expect("as it was written");
     }
 
     fn turn<T>(&mut self, out: &mut Effects, apply: impl FnOnce(&mut Turn<'_>) -> T) -> T {

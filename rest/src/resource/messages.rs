@@ -118,6 +118,7 @@ fn create(call: Call, moment: &mut Moment<'_>) -> Flow {
         content: content::read(params)?,
         markable: params.flag("markable"),
         delivery,
+        admitted: false,
     };
     ask_dialog(id.app, dialog, Command::Save(draft), move |Answered { answer, inbox }, moment| match answer {
         Answer::Message { row, kind, .. } => settle(id, inbox, moment, move |_| {

@@ -110,6 +110,8 @@ pub struct Draft {
     pub markable: bool,
     /// Whether it also goes out over XMPP.
     pub delivery: Delivery,
+    /// In a private dialog, the other one's account has let it pass. XEP-0016
+    pub admitted: bool,
 }
 
 /// How a message that came over REST goes out.

@@ -40,6 +40,16 @@ fn slixmpp_resumes_sessions() {
 }
 
 #[test]
+fn slixmpp_blocks_and_keeps_privacy_lists() {
+    suite::python(&Server::start(), "slix_privacy", &[], SUITE_SECS_MAX);
+}
+
+#[test]
+fn the_quickblox_sdk_keeps_privacy_lists() {
+    suite::node(&Server::start(), "quickblox-privacy.test.mjs", &[], SUITE_SECS_MAX);
+}
+
+#[test]
 fn bosh_works_request_by_request() {
     suite::python(&Server::start(), "bosh", &[], SUITE_SECS_MAX);
 }

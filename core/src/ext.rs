@@ -18,6 +18,7 @@ pub(crate) mod addressing;
 mod amp;
 pub(crate) mod archive;
 pub(crate) mod avatar;
+mod between_clients;
 mod blocking;
 mod bookmarks;
 pub(crate) mod caps;
@@ -74,6 +75,12 @@ pub static EXTENSIONS: &[&Extension] = &[
     &software_version::SOFTWARE_VERSION,
     &stream_management::STREAM_MANAGEMENT,
     &chat_states::CHAT_STATES,
+    &between_clients::BYTESTREAMS,
+    &between_clients::RECEIPTS,
+    &between_clients::CORRECTION,
+    &between_clients::RETRACTION,
+    &between_clients::REACTIONS,
+    &between_clients::REPLIES,
     &caps::CAPS,
     &contact_addresses::CONTACT_ADDRESSES,
     &offline_messages::OFFLINE_MESSAGES,

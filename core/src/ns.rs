@@ -194,6 +194,8 @@ pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
 /// XEP-0425: moderated message retraction.
 pub const MODERATE: &str = "urn:xmpp:message-moderate:1";
+/// XEP-0444: message reactions.
+pub const REACTIONS: &str = "urn:xmpp:reactions:0";
 /// XEP-0055: search.
 pub const SEARCH: &str = "jabber:iq:search";
 /// XEP-0440: the channel bindings a server can do.

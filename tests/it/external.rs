@@ -50,6 +50,11 @@ fn the_quickblox_sdk_keeps_privacy_lists() {
 }
 
 #[test]
+fn slixmpp_sends_files_and_messages_with_rules_and_addresses() {
+    suite::python(&Server::start(), "slix_messages", &[], SUITE_SECS_MAX);
+}
+
+#[test]
 fn bosh_works_request_by_request() {
     suite::python(&Server::start(), "bosh", &[], SUITE_SECS_MAX);
 }

@@ -72,7 +72,9 @@ impl<'a> Address<'a> {
     /// §4
     fn read(element: Element<'a>) -> Result<Address<'a>, Condition> {
         let kind = element.attr("type");
-        let (jid, uri) = (element.attr("jid"), element.attr("uri"));
+        // Some clients write empty ones for those that are not there.
+        let attr = |name| element.attr(name).filter(|value| !value.is_empty());
+        let (jid, uri) = (attr("jid"), attr("uri"));
         let role = match kind.as_deref() {
             Some("to" | "cc") => Role::Open,
             Some("bcc") => Role::Blind,
@@ -81,7 +83,7 @@ impl<'a> Address<'a> {
         };
         if uri.is_some() {
             // §9: other systems cannot be reached from here.
-            let alone = jid.is_none() && element.attr("node").is_none();
+            let alone = jid.is_none() && attr("node").is_none();
             return Err(if alone { Condition::JidMalformed } else { Condition::BadRequest });
         }
         let jid = match jid {

@@ -38,6 +38,9 @@ pub const PEP_ITEM_BYTES_MAX: usize = 192 * 1024;
 pub const PEP_NODE_BYTES_MAX: u64 = 1024 * 1024;
 /// Bytes of all items of one account.
 pub const PEP_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const _: () = assert!(PEP_ITEM_BYTES_MAX as u64 <= PEP_NODE_BYTES_MAX && PEP_NODE_BYTES_MAX <= PEP_BYTES_MAX);
+// A picture on a card is published.
+const _: () = assert!(VCARD_BYTES_MAX <= PEP_ITEM_BYTES_MAX);
 /// Bytes of the name of a node or the id of an item.
 pub const PEP_NAME_BYTES_MAX: usize = 1_023;
 /// Bytes of a node's title or description.

@@ -100,7 +100,7 @@ impl Account {
 
     /// The nodes of which a resource that has come gets the newest item: those that it wants to hear of and may see.
     fn due<'a>(&'a self, to: &Sender, wanted: &str) -> impl Iterator<Item = (&'a str, &'a Node, &'a str)> {
-        let wanted = wanted.split('\n').filter_map(|name| self.pep()?.nodes().find(|(known, _)| *known == name));
+        let wanted = wanted.split('\n').filter_map(|name| self.pep()?.named(name));
         wanted.filter_map(move |(name, node)| {
             let config = &node.config;
             let sent = config.notify && config.send_last == SendLast::OnSubAndPresence;

@@ -1,9 +1,9 @@
 //! What a session is not told while its client is inactive. XEP-0352, server notes §2.1.
 //!
-//! Presence, chat states and copies of the user's own messages wait in the session, in the order in which they came; of each
-//! resource's presence the newest alone. All of it goes out when the client becomes active, when it is too much, and before a
-//! message or a subscription: nothing overtakes what it may be about. Iqs and acknowledgements go past, for somebody waits for
-//! them and they say nothing of presence.
+//! Presence, chat states, events of nodes (XEP-0163) and copies of the user's own messages wait in the session, in the order in
+//! which they came; of each resource's presence the newest alone. All of it goes out when the client becomes active, when it is too
+//! much, and before a message or a subscription: nothing overtakes what it may be about. Iqs and acknowledgements go past, for
+//! somebody waits for them and they say nothing of presence.
 //!
 //! Everything that the account tells its sessions passes through [`Account::held_back`], so that no handler has to know of this, nor
 //! of sessions whose client was cut off ([`super::resumption`]), nor of those that have lists of their own ([`super::privacy`]). It
@@ -17,6 +17,7 @@ use bytes::Bytes;
 use crate::effect::{Effect, Effects, SessionId, Turn};
 use crate::ext::{CHAIN, carbons};
 use crate::limits::{HELD_BYTES_MAX, HELD_STANZAS_MAX};
+use crate::ns;
 use crate::stanza::{Leftover, MessageKind, PresenceKind};
 use crate::xml::Nodes;
 
@@ -203,6 +204,8 @@ fn haste(stanza: &[u8], own: &str, me: &str) -> Haste {
             {
                 Haste::Later(None)
             }
+            // XEP-0163: a mood or a picture; whoever has been away from it would get the newest as well.
+            MessageKind::Headline if stanza.child("event", ns::PUBSUB_EVENT).is_some() => Haste::Later(None),
             MessageKind::Chat
             | MessageKind::Normal
             | MessageKind::Headline
@@ -236,6 +239,7 @@ mod tests {
     #[test]
     fn only_what_nobody_misses_waits() {
         let state = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+        let event = "<event xmlns='http://jabber.org/protocol/pubsub#event'/>";
         let copy = "<sent xmlns='urn:xmpp:carbons:2'/>";
         let presence = |from: &str| Haste::Later(Some(from.into()));
         for (stanza, expected) in [
@@ -250,6 +254,7 @@ mod tests {
             ("<message from='2-1@d/a'><body>x</body></message>".to_owned(), Haste::InTurn),
             (format!("<message type='error' from='2-1@d/a'>{state}</message>"), Haste::InTurn),
             ("<message type='headline' from='2-1@d/a'/>".to_owned(), Haste::InTurn),
+            (format!("<message type='headline' from='2-1@d'>{event}</message>"), Haste::Later(None)),
             (format!("<message type='chat' from='1-1@d'>{copy}</message>"), Haste::Later(None)),
             (format!("<message type='chat' from='2-1@d/a'>{copy}</message>"), Haste::InTurn),
             ("<iq type='result' id='1'/>".to_owned(), Haste::AtOnce),

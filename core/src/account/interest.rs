@@ -219,7 +219,7 @@ fn interests(query: Element<'_>) -> String {
         let Some(node) = var.strip_suffix("+notify").filter(|node| !node.is_empty() && !node.contains('\n')) else {
             continue;
         };
-        if nodes.len() + node.len() < INTEREST_BYTES_MAX {
+        if nodes.len() + node.len() < INTEREST_BYTES_MAX && !holds(&nodes, node) {
             if !nodes.is_empty() {
                 nodes.push('\n');
             }

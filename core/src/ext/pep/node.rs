@@ -150,6 +150,11 @@ impl Pep {
         self.nodes.get(name)
     }
 
+    /// The same with the name, as it is kept.
+    pub fn named(&self, name: &str) -> Option<(&str, &Node)> {
+        self.nodes.get_key_value(name).map(|(name, node)| (&**name, node))
+    }
+
     /// All nodes by their names.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
         self.nodes.iter().map(|(name, node)| (&**name, node))

@@ -473,6 +473,10 @@ fn answers_to_other_questions_and_absurd_ones_change_nothing() {
     stage.ask(BOB, &answer("many", &many));
     assert!(stage.ask(BOB, &publish("urn:n0", "a", &tune("x"))).contains("<event "));
     assert!(!stage.ask(BOB, &publish("urn:n1999", "a", &tune("x"))).contains("<event "));
+    // Wanted twice is told once, also at the beginning.
+    stage.ask(BOB, &presence("twice"));
+    let told = stage.ask(BOB, &answer("twice", &"<feature var='urn:tune+notify'/>".repeat(2)));
+    assert_eq!(told.matches("<event ").count(), 1, "{told}");
     let long = "v".repeat(10_000);
     assert!(!stage.ask(BOB, &presence(&long)).contains("disco#info"));
 }

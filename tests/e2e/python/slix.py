@@ -93,8 +93,8 @@ class Client(slixmpp.ClientXMPP):
         await self.disconnect()
 
 
-async def connect(user, direct_tls=False, kind=Client, **options):
-    client = kind(user, **options)
+async def connect(user, direct_tls=False, client_class=Client, **options):
+    client = client_class(user, **options)
     client.enable_direct_tls, client.enable_starttls = direct_tls, not direct_tls
     client.connect(world.HOST, world.XMPPS_PORT if direct_tls else world.XMPP_PORT)
     try:
@@ -106,7 +106,7 @@ async def connect(user, direct_tls=False, kind=Client, **options):
 
 
 class Suite(unittest.IsolatedAsyncioTestCase):
-    kind = Client
+    client_class = Client
 
     async def asyncSetUp(self):
         self.open = []
@@ -117,7 +117,7 @@ class Suite(unittest.IsolatedAsyncioTestCase):
         await asyncio.sleep(0)
 
     async def client(self, user, available=True, **options):
-        client = await connect(user, kind=self.kind, **options)
+        client = await connect(user, client_class=self.client_class, **options)
         self.open.append(client)
         await client.get_roster()
         return await client.available() if available else client

@@ -40,7 +40,7 @@ class Client(slix.Client):
 
 
 class Suite(slix.Suite):
-    kind = Client
+    client_class = Client
 
     async def befriend(self, one, other):
         for asker, asked in ((one, other), (other, one)):

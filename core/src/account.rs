@@ -15,9 +15,9 @@ use bytes::Bytes;
 use crate::command::{Answer, Command};
 use crate::effect::{Effect, Ending, Note, ReplyTo, SessionId, Site, Turn};
 use crate::error::{Condition, StreamCondition, StreamError};
-use crate::ext;
 use crate::ext::archive::Prefs;
 use crate::ext::pep::Pep;
+use crate::ext::{self, fast};
 use crate::jid::FullJid;
 use crate::limits::RESOURCES_MAX;
 use crate::model::account::{self as record, AccountRow};
@@ -32,6 +32,7 @@ use crate::xml::Element;
 pub mod acks;
 mod archiving;
 mod copies;
+mod entry;
 mod events;
 mod held;
 mod incoming;
@@ -498,6 +499,12 @@ impl Account {
             Command::Account(record::Command::Record(command)) => {
                 let removal = matches!(command, record::RecordCommand::Delete);
                 let before = self.record.as_ref().map(|row| row.secret_version);
+                if command.renews_secret(before) {
+                    // Before the new password is on disk: a crash between the two must not leave them to be used.
+                    let mut batch = Batch::default();
+                    fast::forget_all(self.id, &mut batch);
+                    turn.out.write(batch);
+                }
                 let answer = record::apply(self.id, command, &mut rows, &mut self.record, turn)?;
                 if removal {
                     self.wipe(turn);

@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Condition;
 use crate::model::{account, dialog, directory};
+use crate::stream::Entered;
 
 /// Something to do, by the kind of owner that does it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,8 @@ pub enum Answer {
     Account(account::Answer),
     /// From a dialog.
     Dialog(Box<dialog::Answered>),
+    /// From an account, to a client that wants to come in; not to a command.
+    Entry(Box<Result<Entered, Condition>>),
     /// The store refuses writes or a row cannot be read; nothing was changed.
     Unavailable,
 }

@@ -49,6 +49,9 @@ pub enum Misbehaviour {
     /// A login on a stream that has one.
     #[error("a second login on one stream")]
     SecondLogin,
+    /// Something else in the middle of a login by SASL2.
+    #[error("something else in the middle of a login")]
+    LoginInterrupted,
     /// A top-level element that nobody here understands.
     #[error("an element that is not understood here")]
     UnknownElement,
@@ -164,6 +167,7 @@ impl From<Misbehaviour> for StreamError {
             }
             Misbehaviour::TooManyAuthFailures => StreamError::new(C::PolicyViolation, "Too many failed logins."),
             Misbehaviour::SecondLogin => StreamError::new(C::PolicyViolation, "This stream is logged in already."),
+            Misbehaviour::LoginInterrupted => StreamError::new(C::PolicyViolation, "Finish the login first."),
             Misbehaviour::UnknownElement => C::UnsupportedStanzaType.into(),
             Misbehaviour::UnknownNamespace => {
                 StreamError::new(C::UnsupportedStanzaType, "Elements of this namespace are not understood here.")

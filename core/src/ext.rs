@@ -19,6 +19,7 @@ mod amp;
 pub(crate) mod archive;
 pub(crate) mod avatar;
 mod between_clients;
+mod bind2;
 mod blocking;
 mod bookmarks;
 pub(crate) mod caps;
@@ -31,6 +32,7 @@ mod delayed_delivery;
 mod disco;
 mod entity_time;
 mod external_services;
+pub mod fast;
 pub(crate) mod form;
 mod hints;
 mod last_activity;
@@ -105,7 +107,12 @@ pub static EXTENSIONS: &[&Extension] = &[
     &carbons::CARBONS,
     &hints::HINTS,
     &client_state::CLIENT_STATE,
+    &bind2::BIND_2,
+    &bind2::SASL_2,
+    &bind2::CHANNEL_BINDINGS,
+    &bind2::SRV_RECORDS,
     &stream_limits::STREAM_LIMITS,
+    &fast::FAST,
 ];
 
 /// Those of them that look at messages.
@@ -149,6 +156,8 @@ pub struct Extension {
     pub messages: &'static [Watch],
     /// The elements beside stanzas that it takes from a client.
     pub nonzas: &'static [Nonza],
+    /// What a client can have done for its session as it binds its resource: what is sent to it stands in `<bound/>`. XEP-0386
+    pub inline: &'static [Nonza],
 }
 
 impl Extension {
@@ -167,6 +176,7 @@ impl Extension {
         iq: &[],
         messages: &[],
         nonzas: &[],
+        inline: &[],
     };
 }
 
@@ -314,6 +324,12 @@ pub fn find(kind: IqKind, payload: Element<'_>, place: Place) -> Result<&'static
 pub fn nonza(element: Element<'_>) -> Option<&'static Nonza> {
     let mut all = EXTENSIONS.iter().flat_map(|extension| extension.nonzas);
     all.find(|nonza| element.is(nonza.name, nonza.ns))
+}
+
+/// What does something for a session that is being bound.
+pub fn inline(element: Element<'_>) -> Option<&'static Nonza> {
+    let mut all = EXTENSIONS.iter().flat_map(|extension| extension.inline);
+    all.find(|inline| element.is(inline.name, inline.ns))
 }
 
 /// The features that a stream announces besides what it negotiates itself.

@@ -65,6 +65,14 @@ pub const PRIVACY_BYTES_MAX: usize = 256 * 1024;
 pub const PRIVACY_NAME_BYTES_MAX: usize = 512;
 /// Live REST sessions of one user; a new one ends the one that was not used for the longest time.
 pub const TOKENS_PER_USER_MAX: usize = 64;
+/// Tokens that one client has for logging in: the one it uses, and the one that is to take its place. XEP-0484 §6.1
+pub const FAST_TOKENS_PER_CLIENT_MAX: usize = 2;
+/// Clients of one user that have such tokens; one more takes the place of the one whose token ends first.
+pub const FAST_CLIENTS_MAX: usize = 64;
+/// How long such a token is good.
+pub const FAST_TOKEN_TIME_MAX: Duration = Duration::from_secs(21 * 24 * 3600);
+/// A token that is used when it is older than this is replaced.
+pub const FAST_TOKEN_ROTATION_TIME: Duration = Duration::from_secs(24 * 3600);
 /// Offline stanzas kept for one account.
 pub const OFFLINE_STANZAS_MAX: usize = 10_000;
 /// Messages that came back from one of a user's resources, or may come back from one, of which an account remembers what became.

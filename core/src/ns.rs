@@ -190,6 +190,10 @@ pub const UPLOAD: &str = "urn:xmpp:http:upload:0";
 pub const MUC_SELF_PING: &str = "http://jabber.org/protocol/muc#self-ping-optimization";
 /// XEP-0421: occupant ids.
 pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
+/// XEP-0386: binding a resource with the login.
+pub const BIND_2: &str = "urn:xmpp:bind:0";
+/// XEP-0388: SASL2.
+pub const SASL_2: &str = "urn:xmpp:sasl:2";
 /// XEP-0424: message retraction.
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
 /// XEP-0425: moderated message retraction.
@@ -200,6 +204,8 @@ pub const REACTIONS: &str = "urn:xmpp:reactions:0";
 pub const SEARCH: &str = "jabber:iq:search";
 /// XEP-0440: the channel bindings a server can do.
 pub const CHANNEL_BINDING: &str = "urn:xmpp:sasl-cb:0";
+/// XEP-0484: tokens for logging in again.
+pub const FAST: &str = "urn:xmpp:fast:0";
 /// XEP-0478: stream limits.
 pub const STREAM_LIMITS: &str = "urn:xmpp:stream-limits:0";
 /// XEP-0048: bookmarks, as one element.

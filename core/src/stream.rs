@@ -11,10 +11,12 @@
 //!         None            => wait for bytes, or for stream.deadline()
 //!         Some(StartTls)  => handshake;              answer(Secured(bindings))
 //!         Some(Credentials(account)) => read rows;   answer(Secrets(rows)) or answer(Unavailable)
-//!         Some(CheckPassword(check)) => check.run() elsewhere; answer(PasswordIs(right))
+//!         Some(CheckPassword(check)) => check.run() elsewhere; answer(PasswordIs(which))
+//!         Some(Tokens(account, client)) => read rows;        answer(Tokens(tokens)) or answer(Unavailable)
 //!         Some(Move(account)) => perhaps move the connection to the account's shard; answer(Moved)
+//!         Some(Enter(account, entry)) => have the account take it in;  answer(Entered(how)) or answer(Refused(condition))
 //!         Some(Bind { .. })   => attach a session;   answer(Bound(jid)) or answer(Refused(condition))
-//!         Some(Resume { .. }) => find the session;   answer(Resumed(jid)) or answer(NotResumed(count))
+//!         Some(Resume { .. }) => find the session;   answer(Resumed { .. }) or answer(NotResumed(count))
 //!         Some(Close)     => close the socket once everything is sent
 //!     }
 //! }
@@ -44,23 +46,25 @@ mod bind;
 mod contract;
 pub mod drive;
 mod early;
+mod entry;
 mod features;
 mod framing;
 mod header;
 mod login;
 mod resume;
+mod sasl2;
 mod state;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-pub use contract::{Ask, Deadline, Fed, Flow, Host, Reply, Security, Session, Terms};
+pub use contract::{Ask, Binding, Deadline, Entered, Entry, Fed, Flow, Host, Reply, Security, Session, Shown, Terms};
 pub use features::{Content, Feature, Features};
 pub use framing::{Outgoing, Piece, Transport, frame_element};
 pub use login::{PasswordCheck, Secrets};
 
 use early::Before;
-use state::{ExpectBind, ExpectHeader, ExpectLogin, ExpectRestart, Next, State, Turned};
+use state::{ExpectBind, ExpectHeader, ExpectLogin, ExpectRestart, Next, Profile, State, Turned};
 
 /// How long a client may take to end its stream after we ended ours.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -85,6 +89,16 @@ pub struct Stream {
 struct Patience {
     auth_failures: u32,
     early_stanzas: u32,
+    dialect: Option<Dialect>,
+}
+
+/// In which elements a client logs in: one way on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    /// RFC 6120 §6.
+    Sasl,
+    /// XEP-0388.
+    Sasl2,
 }
 
 /// A call to the host, from inside a state.
@@ -98,6 +112,11 @@ impl Call<'_, '_> {
     /// Says one element.
     fn write(&mut self, write: impl FnOnce(&mut Writer<'_>)) {
         self.host.out.element(self.transport, |out| write(&mut Writer::new(out)));
+    }
+
+    /// Notes in which way the client logs in; false when it began in the other.
+    fn speaks(&mut self, dialect: Dialect) -> bool {
+        *self.patience.dialect.get_or_insert(dialect) == dialect
     }
 }
 
@@ -147,7 +166,9 @@ impl Stream {
             | State::Handshake
             | State::Credentials(_)
             | State::Verdict(_)
+            | State::Tokens(_)
             | State::Move(_)
+            | State::Enter(_)
             | State::Restart(_)
             | State::Bind(_)
             | State::Attach(_)
@@ -271,12 +292,24 @@ impl Stream {
             }
             (State::Credentials(expect), Reply::Secrets(found)) => expect.resume(found, &mut call),
             (State::Credentials(expect), Reply::Unavailable) => expect.fail(&mut call),
-            (State::Verdict(expect), Reply::PasswordIs(right)) => expect.resume(right, &mut call),
+            (State::Verdict(expect), Reply::PasswordIs(shown)) => expect.resume(shown, &mut call),
             (State::Verdict(expect), Reply::Unavailable) => expect.fail(&mut call),
+            (State::Tokens(expect), Reply::Tokens(tokens)) => expect.resume(&tokens, &mut call),
+            (State::Tokens(expect), Reply::Unavailable) => expect.fail(&mut call),
             (State::Move(expect), Reply::Moved) => {
-                self.framer = Framer::new();
-                Ok(Next::To(State::Restart(ExpectRestart { who: expect.who })))
+                if expect.passage.is_none() {
+                    self.framer = Framer::new();
+                }
+                expect.moved(&mut call)
             }
+            (State::Enter(expect), Reply::Entered(entered)) => {
+                if entered.jid.is_some() {
+                    self.due = self.due.filter(|&(_, why)| why != Deadline::Login);
+                }
+                expect.entered(*entered, &mut call)
+            }
+            (State::Enter(expect), Reply::Refused(condition)) => expect.refused(condition, &mut call),
+            (State::Enter(expect), Reply::Unavailable) => expect.refused(Condition::InternalServerError, &mut call),
             (State::Attach(expect), Reply::Bound(jid)) => {
                 self.due = self.due.filter(|&(_, why)| why != Deadline::Login);
                 Ok(Next::To(expect.bound(jid, &mut call)))
@@ -284,12 +317,12 @@ impl Stream {
             (State::Attach(expect), Reply::Refused(condition)) => {
                 Ok(Next::To(expect.refused(&StanzaError::from(condition), &mut call)))
             }
-            (State::Resume(expect), Reply::Resumed(jid)) => {
+            (State::Resume(expect), Reply::Resumed { jid, element }) => {
                 self.due = self.due.filter(|&(_, why)| why != Deadline::Login);
-                Ok(Next::To(expect.resumed(jid)))
+                Ok(Next::To(expect.resumed(jid, &element, &mut call)))
             }
-            (State::Resume(expect), Reply::Unavailable) => Ok(Next::To(expect.not_found(None, &mut call))),
-            (State::Resume(expect), Reply::NotResumed(handled)) => Ok(Next::To(expect.not_found(handled, &mut call))),
+            (State::Resume(expect), Reply::Unavailable | Reply::Refused(_)) => expect.not_found(None, &mut call),
+            (State::Resume(expect), Reply::NotResumed(handled)) => expect.not_found(handled, &mut call),
             (State::Attach(expect), Reply::Unavailable) => {
                 Ok(Next::To(expect.refused(&StanzaError::from(Condition::InternalServerError), &mut call)))
             }
@@ -365,20 +398,21 @@ impl Stream {
             Ok(context) => context,
             Err(cause) => return Heard::Fault(cause.into()),
         };
-        // RFC 6120 §4.7.2
-        let from = header.attr("from").filter(|from| Jid::parse(from).is_ok());
-        self.open(from.as_deref(), host);
+        let from = header.attr("from").and_then(|from| Jid::parse(&from).ok().map(Jid::into_owned));
+        // RFC 6120 §4.7.2: as it was written.
+        let to = header.attr("from").filter(|_| from.is_some());
+        self.open(to.as_deref(), host);
         let mut call = Call { host, patience: &mut self.patience, transport: self.transport };
         self.state = match mem::replace(&mut self.state, State::Closed) {
             State::Header(ExpectHeader { security }) => {
-                let state = ExpectLogin { security };
+                let from = from.map(|from| from.bare_str().into());
+                let state = ExpectLogin { security, from };
                 features::write_before_login(&state, &mut call);
                 State::Login(state)
             }
             State::Restart(ExpectRestart { who }) => {
                 let state = ExpectBind { who };
-                let more = call.host.terms.features.after_login();
-                features::write(features::AFTER_LOGIN, &state, more, &mut call);
+                features::write_after_login(&state, &mut call);
                 State::Bind(state)
             }
             // The framer finds one header, and is started anew in these two states only.
@@ -494,7 +528,11 @@ fn negotiate(state: State, element: Element<'_>, call: &mut Call<'_, '_>) -> Tur
             None => early::refuse(element, Before::Login, call).map(|()| Next::To(State::Login(state))),
         },
         State::Response(_) if element.ns() == ns::TLS => Ok(tls::refuse(call)),
-        State::Response(state) if element.ns() == ns::SASL => state.take(element, call),
+        State::Response(state) if element.ns() == state.attempt.profile.ns() => state.take(element, call),
+        // XEP-0388 §2.4
+        State::Response(state) if matches!(state.attempt.profile, Profile::Sasl2(_)) => {
+            Err(Misbehaviour::LoginInterrupted)
+        }
         State::Response(state) => {
             early::refuse(element, Before::Login, call).map(|()| Next::To(State::Response(state)))
         }
@@ -508,7 +546,9 @@ fn negotiate(state: State, element: Element<'_>, call: &mut Call<'_, '_>) -> Tur
         | State::Handshake
         | State::Credentials(_)
         | State::Verdict(_)
+        | State::Tokens(_)
         | State::Move(_)
+        | State::Enter(_)
         | State::Attach(_)
         | State::Resume(_)
         | State::Bound(_)
@@ -524,7 +564,7 @@ fn hear(element: Element<'_>, ended: bool, call: &mut Call<'_, '_>, session: &mu
     let is_stanza = match (element.ns(), element.name()) {
         (ns::CLIENT, "message" | "presence" | "iq") => true,
         (ns::CLIENT | ns::STREAMS | ns::FRAMING, _) => return Heard::Fault(Misbehaviour::UnknownElement.into()),
-        (ns::SASL, _) => return Heard::Fault(Misbehaviour::SecondLogin.into()),
+        (ns::SASL | ns::SASL_2, _) => return Heard::Fault(Misbehaviour::SecondLogin.into()),
         (ns::TLS, _) if !ended => {
             tls::refuse(call);
             return Heard::Ended;

@@ -1,12 +1,14 @@
 //! Stored rows of any content: reading one never panics, and what is read can be written and read again.
 
 use std::fmt::Debug;
+use std::ops::Not;
 
 use bytes::Bytes;
 use proto::account::Account;
 use proto::account::offline::{OFFLINE, Queue};
 use proto::account::roster::{Item, ROSTER, Roster};
 use proto::account::seen::{LASTS, LastSeen};
+use proto::ext::fast;
 use proto::jid::{AppId, UserId};
 use proto::model::account::{self, AccountRow, TOKENS, TokenRow, USERS};
 use proto::model::dialog::{self, MessageRow, Reader, Receipt};
@@ -15,7 +17,7 @@ use proto::model::jobs;
 use proto::model::profile::Profile;
 use proto::owner::AccountId;
 use proto::row::{self, Found, Key, Read, Reads, Rows, Table, Unreadable};
-use proto::sasl::TokenDigest;
+use proto::sasl::{ClientId, TokenDigest};
 use proto::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -50,6 +52,10 @@ pub fn run(data: &[u8]) {
             let _ = apps::found_by_account_key(&mut one());
         }
         10 => {
+            let client = ClientId::unnamed([0; 16]);
+            let reads = fast::login_reads(ID, client);
+            let kept = fast::login_tokens(Timestamp::from_secs(0), Rows::new(vec![Found::Row(Some(row.clone()))]));
+            assert!(reads.0.len() == 1 && kept.is_ok_and(|kept| kept.len() > 2).not(), "two tokens at most");
             let reads = account::login_reads(ID);
             for table in [&USERS, &TOKENS] {
                 let _ = account::login_facts(Timestamp::from_secs(0), answered(&reads, table, below, &row));

@@ -1,15 +1,16 @@
 //! No payload logs anybody in but the right one, and every payload has an answer.
 //!
-//! The one account has the password [`PASSWORD`]. The target also plays an honest client of SCRAM, and one whose last message was
+//! The one account has the password [`PASSWORD`], and its client a token for each mechanism. The target also plays an honest client of SCRAM, and one whose last message was
 //! changed on the way: the first must succeed and know its server, the second must not.
 
 use std::num::NonZeroU32;
 
 use aws_lc_rs::{digest, hmac, pbkdf2};
-use proto::jid::Domain;
+use proto::jid::{AppId, Domain, UserId};
+use proto::owner::AccountId;
 use proto::sasl::{
-    AwaitResponse, ChannelBindings, Credentials, NONCE_BYTES, Offer, SaslCondition, Step, check_plain, payload,
-    prepare_password, start,
+    AwaitResponse, ChannelBindings, Credentials, HashedToken, NONCE_BYTES, Offer, Proof, SaslCondition, Seed, Step,
+    TokenKept, check_plain, payload, prepare_password, start, start_with_token,
 };
 
 const PASSWORD: &str = "pencil";
@@ -44,6 +45,11 @@ impl Choice {
         self.0 & 32 != 0
     }
 
+    /// Whether the client shows a token, with the mechanism that the first bits choose.
+    fn token(self) -> Option<HashedToken> {
+        (self.0 & 128 != 0).then(|| HashedToken::ALL[usize::from(self.0 & 7) % HashedToken::ALL.len()])
+    }
+
     /// Whether the first message is what a real client sends, and the next what it would answer.
     fn honest(self) -> bool {
         self.0 & 64 != 0
@@ -56,9 +62,17 @@ pub fn run(data: &[u8]) {
     let choice = Choice(choice);
     let domain = Domain::parse("localhost").expect("localhost is a domain");
     let bindings = ChannelBindings { exporter: choice.exporter().then_some([7; 32]), server_end_point: None };
-    let offer = Offer { domain: &domain, encrypted: choice.encrypted(), plain_unencrypted: false, bindings: &bindings };
+    let offer = Offer {
+        domain: &domain,
+        from: None,
+        encrypted: choice.encrypted(),
+        plain_unencrypted: false,
+        bindings: &bindings,
+    };
     let exchange = Exchange { choice, offer, credentials: Credentials::new(PASSWORD, SALT, ROUNDS) };
-    if choice.honest() && choice.mechanism().starts_with("SCRAM") {
+    if let Some(mechanism) = choice.token() {
+        exchange.token(mechanism, messages);
+    } else if choice.honest() && choice.mechanism().starts_with("SCRAM") {
         exchange.honest(messages);
     } else {
         exchange.hostile(messages);
@@ -103,6 +117,7 @@ impl Exchange<'_> {
                     let matches = check_plain(&check, &self.credentials, &[]);
                     next.resume(matches)
                 }
+                Step::NeedTokens(_) => panic!("none of these mechanisms shows a token"),
                 Step::Success { who, .. } => {
                     // A proof cannot be guessed; a password can, if it is in the input.
                     assert_eq!(self.choice.mechanism(), "PLAIN");
@@ -122,6 +137,47 @@ impl Exchange<'_> {
                 }
                 Step::Failure(_) => return,
             };
+        }
+    }
+
+    /// Shows a token: what is in the input, or what an honest client makes of one, with a byte changed if there is more.
+    fn token(&self, mechanism: HashedToken, input: &[u8]) {
+        const SECRET: [u8; 32] = [5; 32];
+        let account = AccountId { app: AppId(92), user: UserId(55) };
+        let seeds = [1, 2].map(|n| Seed::new([n; 16]));
+        let kept = seeds.map(|seed| TokenKept { seed, mechanism, expired: false });
+        let binding: &[u8] = match mechanism {
+            HashedToken::Exporter => &[7; 32],
+            HashedToken::EndPoint | HashedToken::Unbound => &[],
+        };
+        let token = seeds[1].token(&SECRET, account);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
+        let tag = |who: &[u8]| hmac::sign(&key, &[who, binding].concat()).as_ref().to_vec();
+        let mut message =
+            if self.choice.honest() { [b"55-92\0", &tag(b"Initiator")[..]].concat() } else { input.to_vec() };
+        let mut is_right = self.choice.honest();
+        if let (true, &[low, high, flip, ..]) = (is_right, input) {
+            let at = usize::from(u16::from_le_bytes([low, high])) % message.len();
+            message[at] ^= flip.max(1);
+            // The name may be written in other ways, and then it is still right.
+            is_right = false;
+        }
+        match start_with_token(mechanism, Some(&message), &self.offer) {
+            Step::NeedTokens(next) => match next.resume(&kept, &SECRET) {
+                Step::Success { who, proof, additional } => {
+                    assert_eq!((who.account(), proof), (account, Proof::Token(seeds[1])));
+                    assert_eq!(additional, tag(b"Responder"), "the server proves itself too");
+                    assert!(message.ends_with(&tag(b"Initiator")));
+                }
+                Step::Failure(_) => assert!(!is_right, "the right token is refused"),
+                other => panic!("a token is right or wrong at once: {other:?}"),
+            },
+            Step::Failure(condition) => {
+                let lacks = !self.choice.encrypted() || binding.is_empty() != (mechanism == HashedToken::Unbound);
+                let lacks = lacks || mechanism == HashedToken::Exporter && !self.choice.exporter();
+                assert!(!is_right || lacks, "{condition:?}");
+            }
+            other => panic!("the first message is the only one: {other:?}"),
         }
     }
 
@@ -145,7 +201,7 @@ impl Exchange<'_> {
         };
         let (last, signature) = client.last();
         match next.respond(last.as_bytes()) {
-            Step::Success { who, additional } => {
+            Step::Success { who, additional, .. } => {
                 assert_eq!(who.account().local(), "55-92");
                 assert_eq!(additional, format!("v={signature}").as_bytes(), "the server proves itself too");
             }

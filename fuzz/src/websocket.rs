@@ -4,9 +4,9 @@
 use proto::effect::{Random, Site};
 use proto::jid::Domain;
 use proto::limits::Limits;
-use proto::sasl::{ChannelBindings, Credentials, ITERATIONS};
+use proto::sasl::{ChannelBindings, Credentials, ITERATIONS, Proof};
 use proto::stream::{
-    Ask, Feature, Features, Flow, Host, Outgoing, Piece, Reply, Secrets, Security, Stream, Terms, Transport,
+    Ask, Entered, Feature, Features, Flow, Host, Outgoing, Piece, Reply, Secrets, Security, Stream, Terms, Transport,
     frame_element,
 };
 use proto::time::Instant;
@@ -79,14 +79,21 @@ impl Client<'_> {
                 Ask::Credentials(_) => Reply::Secrets(Some(Secrets {
                     credentials: Credentials::without_password([0; 16], ITERATIONS),
                     tokens: Vec::new(),
+                    version: 1,
                 })),
                 // Everybody knows the password: what comes after login is of interest here.
-                Ask::CheckPassword(_) => Reply::PasswordIs(true),
+                Ask::CheckPassword(_) => Reply::PasswordIs(Some(Proof::Password)),
+                Ask::Tokens(..) => Reply::Tokens(Vec::new()),
                 Ask::Move(_) => Reply::Moved,
                 Ask::Resume { count, .. } => Reply::NotResumed(Some(count)),
                 Ask::Bind { jid, account, .. } => {
                     assert_eq!(jid.to_bare(), account.at(self.terms.domain));
                     Reply::Bound(jid)
+                }
+                Ask::Enter(account, entry) => {
+                    let jid = entry.bind.map(|bind| bind.jid);
+                    assert!(jid.iter().all(|jid| jid.to_bare() == account.at(self.terms.domain)));
+                    Reply::Entered(Box::new(Entered { jid, ..Entered::default() }))
                 }
                 Ask::Close => {
                     assert!(self.stream.is_closed());

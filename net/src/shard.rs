@@ -117,8 +117,9 @@ pub struct Shard<D> {
     effects: Effects,
     chance: Chance,
     links: Links,
-    /// Streams to be told that their session is there, once its account is back in its place.
-    attached: Vec<(ConnId, Reply)>,
+    /// Streams to be told that their session is there, once its account is back in its place; without a word, they know it and can
+    /// go on.
+    attached: Vec<(ConnId, Option<Reply>)>,
     /// The connection whose stanza is being taken, and what its stream is to say of it.
     feeding: Option<ConnId>,
     fault: Option<StreamError>,
@@ -136,8 +137,12 @@ enum Waiting {
     Commit(Owner),
     /// A stream waits for what is stored of an account.
     Secrets(ConnId),
+    /// A stream waits for its client's tokens.
+    Tokens(ConnId),
     /// A stream waits for a password to be checked.
     Password(ConnId),
+    /// A stream waits for its account to take it in.
+    Entry(ConnId),
     /// A call of the API waits.
     Call(http::CallId),
 }
@@ -252,8 +257,11 @@ impl<D: Desk> Shard<D> {
             Some(Waiting::Load(owner)) => self.loaded(owner, found),
             Some(Waiting::Rows(owner)) => self.rows_for(owner, found),
             Some(Waiting::Secrets(conn)) => self.secrets_for(conn, found),
+            Some(Waiting::Tokens(conn)) => self.tokens_for(conn, found),
             Some(Waiting::Call(call)) => self.call_found(call, found),
-            Some(Waiting::Commit(_) | Waiting::Password(_)) | None => debug_assert!(false, "nobody reads as {ticket}"),
+            Some(Waiting::Commit(_) | Waiting::Password(_) | Waiting::Entry(_)) | None => {
+                debug_assert!(false, "nobody reads as {ticket}")
+            }
         }
         self.settle();
     }
@@ -272,7 +280,7 @@ impl<D: Desk> Shard<D> {
     pub fn worked(&mut self, now: Now, ticket: Ticket, outcome: Outcome) {
         self.now = now;
         match (self.waiting.remove(&ticket), outcome) {
-            (Some(Waiting::Password(conn)), Outcome::Password(right)) => self.password_is(conn, right),
+            (Some(Waiting::Password(conn)), Outcome::Password(shown)) => self.password_is(conn, shown),
             (Some(Waiting::Call(call)), Outcome::Api(worked)) => self.call_worked(call, worked),
             (_, _) => debug_assert!(false, "nobody computes as {ticket}"),
         }
@@ -322,6 +330,7 @@ impl<D: Desk> Shard<D> {
     fn answered(&mut self, ticket: Ticket, answer: Answer) {
         match self.waiting.remove(&ticket) {
             Some(Waiting::Call(call)) => self.call_answered(call, answer),
+            Some(Waiting::Entry(conn)) => self.entered(conn, answer),
             other => debug_assert!(other.is_none(), "nobody asked as {ticket}"),
         }
     }
@@ -437,6 +446,7 @@ impl<D: Desk> Shard<D> {
         let Some(slot) = self.owners.get_mut(&owner) else { return };
         let reads = match (slot.state.as_deref(), &input) {
             (Some(State::Account(account)), Input::Note(note)) => account.plan(note, &self.terms.site),
+            (Some(State::Account(account)), Input::Enter(_, entry)) => account.plan_entry(entry),
             (Some(State::Directory(_)), Input::Note(Note::Command { command: Command::Directory(command), .. })) => {
                 match owner {
                     Owner::App(app) => directory::plan(app, command),
@@ -508,6 +518,9 @@ impl<D: Desk> Shard<D> {
                 self.attach(account, conn, &jid);
                 Ok(())
             }
+            (State::Account(account), Input::Enter(conn, entry)) => {
+                self.enter(account, conn, &entry, rows.unwrap_or_default())
+            }
             (State::Account(account), Input::Reattach(conn, token, count)) => {
                 self.reattach(account, conn, &token, count);
                 Ok(())
@@ -527,7 +540,7 @@ impl<D: Desk> Shard<D> {
             }
             (
                 State::Directory(_) | State::Dialog(_),
-                Input::Stanza(..) | Input::Attach(..) | Input::Reattach(..) | Input::Detach(..),
+                Input::Stanza(..) | Input::Attach(..) | Input::Reattach(..) | Input::Enter(..) | Input::Detach(..),
             ) => {
                 debug_assert!(false, "only accounts have sessions");
                 Ok(())
@@ -764,7 +777,7 @@ impl<D: Desk> Shard<D> {
         for input in waiting {
             match input {
                 Input::Note(note) => replies.extend(unanswered(&note)),
-                Input::Attach(conn, _) | Input::Reattach(conn, ..) => attaching.push(conn),
+                Input::Attach(conn, _) | Input::Reattach(conn, ..) | Input::Enter(conn, _) => attaching.push(conn),
                 Input::Stanza(..) | Input::Detach(..) | Input::Resume(_) => {}
             }
         }
@@ -801,7 +814,7 @@ impl<D: Desk> Shard<D> {
                 }
             }
             Input::Stanza(session, _) => self.end_session(session, Ending::InternalServerError),
-            Input::Attach(conn, _) | Input::Reattach(conn, ..) => self.attach_failed(conn),
+            Input::Attach(conn, _) | Input::Reattach(conn, ..) | Input::Enter(conn, _) => self.attach_failed(conn),
             Input::Detach(..) => {}
             Input::Resume(_) => {
                 self.with_dialog(owner, |dialog, turn| dialog.give_up(turn));

@@ -8,7 +8,9 @@ use crate::jid::user::{AppId, UserId};
 use crate::model::account::{Card, FIRST_SECRET};
 use crate::row::{Found, encode};
 use crate::sasl::credentials::{Credentials, ITERATIONS};
+use crate::sasl::{ClientId, HashedToken, Seed};
 use crate::stanza::{Kind, MessageKind, Parcel, Way};
+use crate::stream::{Binding, Entered, Entry, Shown};
 use crate::time::{Instant, Now, Timestamp};
 use crate::xml::{Context, Nodes};
 
@@ -127,4 +129,118 @@ fn a_job_is_confirmed_after_what_it_brought_is_written() {
         "{:?}",
         out.as_slice()
     );
+}
+
+/// A wish to come in, with a resource and what is to be switched on for it.
+fn entry(resource: &str, inline: &str) -> Entry {
+    let request = format!("<bind xmlns='urn:xmpp:bind:0'>{inline}</bind>").into_bytes();
+    let jid = FullJid::parse(&format!("1-1@localhost/{resource}")).expect("a full one");
+    Entry {
+        secret_version: Some(FIRST_SECRET),
+        client: Some(ClientId::unnamed([1; 16])),
+        shown: None,
+        wanted: None,
+        fresh: Seed::new([2; 16]),
+        bind: Some(Binding { jid, request: request.into(), replaceable: true }),
+    }
+}
+
+fn enters(account: &mut Account, session: u64, entry: &Entry) -> (Result<Entered, Condition>, Vec<Effect>) {
+    let mut out = Effects::new();
+    let reads = account.plan_entry(entry);
+    let rows = Rows::new(reads.0.iter().map(|_| Found::Page(Vec::new())).collect());
+    let entered = turn(&mut out, |turn| account.enter(SessionId(session), entry, rows, turn));
+    (entered.expect("there are no rows"), out.drain().collect())
+}
+
+#[test]
+fn a_client_comes_in_with_its_resource_and_what_it_needs() {
+    let mut account = account();
+    let inline = "<enable xmlns='urn:xmpp:carbons:2'/><inactive xmlns='urn:xmpp:csi:0'/><enable xmlns='urn:xmpp:sm:3'/>\
+                  <enable xmlns='urn:xmpp:sm:3'/><enable xmlns='urn:unknown'/>";
+    let (entered, out) = enters(&mut account, 7, &entry("x/part", inline));
+    let entered = entered.expect("there is room");
+    assert_eq!(entered.jid.as_ref().map(FullJid::as_str), Some("1-1@localhost/x/part"));
+    assert_eq!(str::from_utf8(&entered.bound), Ok("<enabled xmlns=\"urn:xmpp:sm:3\"/>"), "once");
+    assert_eq!(entered.done, [ns::SM], "what else there is can be used again");
+    let heard = "what the session would hear stands in the answer";
+    assert!(matches!(out[..], [Effect::Guard(SessionId(7), true)]), "{heard}: {out:?}");
+    let session = account.session(SessionId(7)).expect("it is bound");
+    assert!(session.carbons && session.held.is_some() && session.acks.is_some());
+
+    // The same for a session that can be resumed, where the shard has to keep what is sent.
+    let inline = "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";
+    let (entered, out) = enters(&mut account, 8, &Entry { client: None, ..entry("y", inline) });
+    let entered = entered.expect("there is room");
+    let bound = String::from_utf8(entered.bound).expect("text");
+    assert!(bound.starts_with("<enabled xmlns=\"urn:xmpp:sm:3\" id=\"") && entered.tracked, "{bound}");
+    assert!(out.is_empty(), "{out:?}");
+}
+
+#[test]
+fn a_token_is_written_and_a_refusal_changes_nothing() {
+    let mut account = account();
+    let wish = Entry { wanted: Some(HashedToken::Unbound), ..entry("a/part", "") };
+    let (entered, out) = enters(&mut account, 1, &wish);
+    assert!(entered.expect("there is room").token_until.is_some());
+    assert!(matches!(out[..], [Effect::Write(_)]), "{out:?}");
+
+    let gone = Shown { seed: Seed::new([9; 16]), count: None, invalidate: false };
+    let stale = Entry { secret_version: Some(FIRST_SECRET + 1), ..wish.clone() };
+    let unknown = Entry { secret_version: None, shown: Some(gone), ..wish.clone() };
+    for refused in [stale, unknown] {
+        let (entered, out) = enters(&mut account, 2, &refused);
+        assert_eq!((entered, out.len()), (Err(Condition::NotAuthorized), 0));
+    }
+    for session in 1..crate::limits::RESOURCES_MAX as u64 {
+        let other = Entry { client: None, ..entry(&format!("a/{session}"), "") };
+        enters(&mut account, 10 + session, &other).0.expect("there is room");
+    }
+    let (entered, out) =
+        enters(&mut account, 99, &Entry { client: None, ..Entry { bind: entry("z", "").bind, ..wish.clone() } });
+    assert_eq!((entered, out.len()), (Err(Condition::NotAuthorized), 0), "a token needs a client");
+    let more = Entry { client: Some(ClientId::unnamed([3; 16])), bind: entry("z", "").bind, ..wish };
+    assert_eq!(enters(&mut account, 99, &more).0, Err(Condition::ResourceConstraint));
+    assert_eq!(account.sessions().len(), crate::limits::RESOURCES_MAX);
+}
+
+// XEP-0386 §3.2
+#[test]
+fn the_same_installation_takes_its_own_place() {
+    let mut account = account();
+    enters(&mut account, 1, &entry("old/part", "")).0.expect("there is room");
+    enters(&mut account, 2, &entry("old/other", "")).0.expect("there is room");
+    let (entered, out) = enters(&mut account, 3, &entry("new/part", ""));
+    assert!(entered.is_ok());
+    assert!(matches!(out[..], [Effect::End(SessionId(1), Ending::Conflict)]), "{out:?}");
+    // Who does not say which it is takes nobody's place but that of its very address.
+    enters(&mut account, 4, &Entry { client: None, ..entry("newer/part", "") }).0.expect("there is room");
+    assert_eq!(account.sessions().iter().map(|session| session.id().0).collect::<Vec<_>>(), [2, 3, 4]);
+}
+
+#[test]
+fn a_new_password_ends_all_tokens() {
+    let mut account = account();
+    let mut revised = || {
+        let card = Card { version: 2, login: None, full_name: None, created_at: Timestamp::default() };
+        let secret = Some((FIRST_SECRET + 1, Credentials::without_password([1; 16], ITERATIONS)));
+        let command = record::RecordCommand::Revise { card, secret }.into();
+        let mut out = Effects::new();
+        let note = Note::Command { command, reply: None, job: None };
+        turn(&mut out, |turn| account.note(note, Rows::default(), turn)).expect("no rows are read");
+        out
+    };
+    let tables: Vec<&str> = revised().as_slice().iter().filter_map(written).collect();
+    assert_eq!(tables, ["fast_tokens", "users"], "in this order");
+    // The same again, as a job may bring it, wipes nothing that was given since.
+    assert!(revised().is_empty());
+}
+
+/// The table that a batch changes first.
+fn written(effect: &Effect) -> Option<&'static str> {
+    use crate::row::Change;
+    let Effect::Write(batch) = effect else { return None };
+    batch.0.first().map(|change| match change {
+        Change::Put(table, ..) | Change::Delete(table, _) | Change::DeleteRange(table, _) => table.name(),
+    })
 }

@@ -17,10 +17,10 @@
 use bytes::Bytes;
 
 use super::chain::{Facts, Look, Watch};
-use super::{At, Extension, IqRoute, Request, Spec, nothing};
+use super::{At, Extension, IqRoute, Nonza, Request, Spec, nothing};
 use crate::account::Account;
-use crate::effect::Turn;
-use crate::error::Condition;
+use crate::effect::{SessionId, Turn};
+use crate::error::{Condition, StreamCondition};
 use crate::ns;
 use crate::row::Rows;
 use crate::stanza::{IqAnswer, IqKind, MessageKind};
@@ -41,6 +41,7 @@ pub(super) static CARBONS: Extension = Extension {
         // For the sake of the SDKs, as the module says: a receipt (XEP-0184), or something forged.
         Watch::facts("", &["received"], Facts::NO_COPY),
     ],
+    inline: &[Nonza { name: "enable", ns: ns::CARBONS, apply: on_inline }],
     ..Extension::NONE
 };
 
@@ -52,6 +53,17 @@ fn on_enable(request: &Request<'_>, account: &mut Account, _: Rows, _: &mut Turn
 /// §5
 fn on_disable(request: &Request<'_>, account: &mut Account, _: Rows, _: &mut Turn<'_>) -> IqAnswer {
     switch(request, account, false)
+}
+
+/// XEP-0386 §3.2: it works, so there is nothing to say.
+fn on_inline(
+    account: &mut Account,
+    session: SessionId,
+    _: Element<'_>,
+    _: &mut Turn<'_>,
+) -> Result<(), StreamCondition> {
+    account.set_carbons(session, true);
+    Ok(())
 }
 
 fn switch(request: &Request<'_>, account: &mut Account, on: bool) -> IqAnswer {

@@ -18,6 +18,10 @@ pub(super) static CLIENT_STATE: Extension = Extension {
         Nonza { name: "active", ns: ns::CSI, apply: on_active },
         Nonza { name: "inactive", ns: ns::CSI, apply: on_inactive },
     ],
+    inline: &[
+        Nonza { name: "active", ns: ns::CSI, apply: on_active },
+        Nonza { name: "inactive", ns: ns::CSI, apply: on_inactive },
+    ],
     ..Extension::NONE
 };
 

@@ -18,13 +18,15 @@ use crate::xml::{Element, Writer};
 pub(super) static STREAM_MANAGEMENT: Extension = Extension {
     name: "Stream Management",
     spec: Spec::Xep(198, "1.6.1"),
-    stream_features: &[Feature::new("sm", ns::SM)],
+    // §9: a session is resumed with the login, too.
+    stream_features: &[Feature { inline: Some(|_, _| {}), ..Feature::new("sm", ns::SM) }],
     nonzas: &[
         Nonza { name: "enable", ns: ns::SM, apply: on_enable },
         Nonza { name: "r", ns: ns::SM, apply: on_request },
         Nonza { name: "a", ns: ns::SM, apply: on_answer },
         Nonza { name: "resume", ns: ns::SM, apply: on_resume },
     ],
+    inline: &[Nonza { name: "enable", ns: ns::SM, apply: on_enable }],
     ..Extension::NONE
 };
 

@@ -158,6 +158,21 @@ pub enum RecordCommand {
     Delete,
 }
 
+impl RecordCommand {
+    /// Whether the user has another password afterwards; `now` is the version of the one there is.
+    pub fn renews_secret(&self, now: Option<u64>) -> bool {
+        match self {
+            RecordCommand::Revise { secret: Some((version, _)), .. } => now.is_some_and(|now| *version > now),
+            RecordCommand::Revise { secret: None, .. }
+            | RecordCommand::Create { .. }
+            | RecordCommand::AddToken { .. }
+            | RecordCommand::ExtendToken { .. }
+            | RecordCommand::RemoveToken { .. }
+            | RecordCommand::Delete => false,
+        }
+    }
+}
+
 impl From<RecordCommand> for AnyCommand {
     fn from(command: RecordCommand) -> AnyCommand {
         AnyCommand::Account(Command::Record(command))
@@ -345,6 +360,8 @@ pub struct LoginFacts {
     pub credentials: Credentials,
     /// The live tokens, those used last first, at most [`TOKENS_PER_USER_MAX`].
     pub tokens: Vec<TokenRecord>,
+    /// Which password of the user that is.
+    pub secret_version: u64,
 }
 
 /// The rows for [`login_facts`]; any shard may look.
@@ -361,7 +378,7 @@ pub fn login_facts(now: Timestamp, mut rows: Rows) -> Result<Option<LoginFacts>,
     tokens.sort_by_key(|token| std::cmp::Reverse((token.expires_at, token.created_at)));
     tokens.truncate(TOKENS_PER_USER_MAX);
     let tokens = tokens.into_iter().map(|token| token.record).collect();
-    Ok(Some(LoginFacts { credentials: row.credentials, tokens }))
+    Ok(Some(LoginFacts { credentials: row.credentials, tokens, secret_version: row.secret_version }))
 }
 
 /// The digests of a user's tokens, dead ones included, from the page of a scan over [`TOKENS`].

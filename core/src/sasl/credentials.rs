@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
+use super::Proof;
 pub use crate::limits::TOKENS_PER_USER_MAX;
 
 /// Rounds of PBKDF2. RFC 5802 §5.1 asks for 4096 at least, and that is what is used: tokens are 160 random bits, which no
@@ -226,15 +227,18 @@ impl PlainCheck {
     }
 }
 
-/// Whether what came by PLAIN is a live token of the user, or the user's password. The tokens are cheap to look at; if none
+/// Which secret of the user came by PLAIN: a live token, the password, or none. The tokens are cheap to look at; if none
 /// matches this costs a PBKDF2. Give the [decoy](Credentials::decoy) where there is no such user.
-pub fn check_plain(check: &PlainCheck, credentials: &Credentials, tokens: &[TokenRecord]) -> bool {
+pub fn check_plain(check: &PlainCheck, credentials: &Credentials, tokens: &[TokenRecord]) -> Option<Proof> {
     let digest = TokenDigest::of(&check.raw);
     let is_token = tokens
         .iter()
         .take(TOKENS_PER_USER_MAX)
         .fold(Choice::from(0), |found, token| found | token.digest.0.ct_eq(&digest.0));
-    bool::from(is_token) || credentials.verify_password(&check.prepared)
+    if is_token.into() {
+        return Some(Proof::Session);
+    }
+    credentials.verify_password(&check.prepared).then_some(Proof::Password)
 }
 
 /// 2 × N bytes and nothing else: StoredKey, then ServerKey.

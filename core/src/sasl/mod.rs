@@ -7,6 +7,7 @@
 //! start ─→ Challenge ──(client answers)──→ AwaitResponse::respond ─→ Step
 //!      ├─→ NeedCredentials ──(rows read)──→ AwaitCredentials::resume ─→ Step            SCRAM
 //!      ├─→ NeedPasswordCheck ──(rows read, check_plain elsewhere)──→ AwaitPassword::resume ─→ Step   PLAIN
+//!      ├─→ NeedTokens ──(rows read)──→ AwaitTokens::resume ─→ Step                      hashed tokens
 //!      ├─→ Success
 //!      └─→ Failure
 //! ```
@@ -24,6 +25,7 @@ use crate::owner::AccountId;
 pub mod channel_binding;
 mod condition;
 pub mod credentials;
+pub mod hashed_token;
 pub mod payload;
 mod plain;
 mod scram;
@@ -33,6 +35,7 @@ pub use condition::SaslCondition;
 pub use credentials::{
     Credentials, ITERATIONS, PlainCheck, ScramKeys, TokenDigest, TokenRecord, check_plain, prepare_password,
 };
+pub use hashed_token::{AwaitTokens, ClientId, HashedToken, Seed, TokenKept, start_with_token};
 
 /// Length of the random bytes that a server's nonce is made of. RFC 5802 §5.1 leaves the length open; 144 bits do not repeat,
 /// and make base64 without padding.
@@ -91,6 +94,8 @@ impl Mechanism {
 pub struct Offer<'a> {
     /// The chat domain.
     pub domain: &'a Domain,
+    /// The bare JID that the client has put on the stream, where an authorization identity must be the same. XEP-0388 §2.3.
+    pub from: Option<&'a str>,
     /// Whether TLS protects the connection.
     pub encrypted: bool,
     /// Whether PLAIN may be used without TLS: behind a proxy that does TLS, or in a test.
@@ -123,10 +128,14 @@ pub enum Step {
         /// What goes on once it is checked.
         next: AwaitPassword,
     },
+    /// Read the tokens of [`AwaitTokens::account`] for the client at hand.
+    NeedTokens(AwaitTokens),
     /// Send `<success/>`, restart the stream.
     Success {
         /// Who it is.
         who: Authenticated,
+        /// What showed it.
+        proof: Proof,
         /// The message for `<success/>`, before base64; empty for none.
         additional: Vec<u8>,
     },
@@ -143,7 +152,7 @@ pub fn start(mechanism: &str, initial: Option<&[u8]>, offer: &Offer<'_>, nonce: 
     if let Some(condition) = mechanism.refused_by(offer) {
         return Step::Failure(condition);
     }
-    let first = First { mechanism, domain: offer.domain.clone(), bindings: offer.bindings.clone(), nonce };
+    let first = First { mechanism, names: Names::of(offer), bindings: offer.bindings.clone(), nonce };
     match initial {
         Some(message) => first.respond(message),
         // RFC 4422 §3.3: an empty challenge asks for the first message of a mechanism where the client speaks first.
@@ -159,6 +168,7 @@ pub struct AwaitResponse(Awaited);
 enum Awaited {
     First(First),
     Scram(scram::ExpectFinal),
+    Token(hashed_token::First),
 }
 
 impl AwaitResponse {
@@ -167,6 +177,7 @@ impl AwaitResponse {
         match self.0 {
             Awaited::First(first) => first.respond(message),
             Awaited::Scram(expect) => expect.respond(message),
+            Awaited::Token(first) => first.respond(message),
         }
     }
 }
@@ -175,17 +186,30 @@ impl AwaitResponse {
 #[derive(Debug)]
 struct First {
     mechanism: Mechanism,
-    domain: Domain,
+    names: Names,
     bindings: ChannelBindings,
     nonce: [u8; NONCE_BYTES],
+}
+
+/// What the names in a message are held against.
+#[derive(Debug)]
+struct Names {
+    domain: Domain,
+    from: Option<Box<str>>,
+}
+
+impl Names {
+    fn of(offer: &Offer<'_>) -> Names {
+        Names { domain: offer.domain.clone(), from: offer.from.map(Into::into) }
+    }
 }
 
 impl First {
     fn respond(self, message: &[u8]) -> Step {
         let step = match self.mechanism {
-            Mechanism::Plain => plain::first(message, &self.domain),
+            Mechanism::Plain => plain::first(message, &self.names),
             Mechanism::ScramSha256Plus | Mechanism::ScramSha1Plus | Mechanism::ScramSha256 | Mechanism::ScramSha1 => {
-                scram::first(self.mechanism, message, &self.domain, &self.bindings, self.nonce)
+                scram::first(self.mechanism, message, &self.names, &self.bindings, self.nonce)
                     .map(|next| Step::NeedCredentials(AwaitCredentials(next)))
             }
         };
@@ -234,9 +258,20 @@ impl AwaitPassword {
     }
 
     /// Goes on with the answer of [`check_plain`].
-    pub fn resume(self, matches: bool) -> Step {
-        self.login.finish(matches, Vec::new())
+    pub fn resume(self, shown: Option<Proof>) -> Step {
+        self.login.finish(shown, Vec::new())
     }
+}
+
+/// Which of a user's secrets a client has shown to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// The password.
+    Password,
+    /// The token of a live session of the API. It ends with the session, and so should what it opens.
+    Session,
+    /// A token that a login before this one was given. XEP-0484
+    Token(Seed),
 }
 
 /// Proof that a client has shown it knows a secret of this account. Only an exchange that succeeded makes one.
@@ -281,11 +316,16 @@ struct Login {
 impl Login {
     /// Takes the two identities of a mechanism. RFC 6120 §6.3.8: without an authzid the client acts as itself; with
     /// one it must be the bare JID of the same account, as nobody may act for somebody else here.
-    fn new(authcid: &str, authzid: &str, domain: &Domain) -> Result<Self, SaslCondition> {
+    fn new(authcid: &str, authzid: &str, names: &Names) -> Result<Self, SaslCondition> {
+        let Names { domain, from } = names;
         let jid = account_jid(authcid, domain);
         if !authzid.is_empty() {
             let wanted = BareJid::parse(authzid).map_err(|_| SaslCondition::InvalidAuthzid)?;
             if jid.as_ref() != Some(&wanted) {
+                return Err(SaslCondition::InvalidAuthzid);
+            }
+            // XEP-0388 §2.3
+            if from.as_ref().is_some_and(|from| **from != *wanted.as_str()) {
                 return Err(SaslCondition::InvalidAuthzid);
             }
         }
@@ -296,10 +336,10 @@ impl Login {
     }
 
     /// `account` is `None` for names that no account can have: they fail like a wrong password, whatever was checked.
-    fn finish(self, matches: bool, additional: Vec<u8>) -> Step {
-        match self.account {
-            Some(account) if matches => Step::Success { who: Authenticated(account), additional },
-            Some(_) | None => Step::Failure(SaslCondition::NotAuthorized),
+    fn finish(self, shown: Option<Proof>, additional: Vec<u8>) -> Step {
+        match self.account.zip(shown) {
+            Some((account, proof)) => Step::Success { who: Authenticated(account), proof, additional },
+            None => Step::Failure(SaslCondition::NotAuthorized),
         }
     }
 }

@@ -24,6 +24,16 @@ pub fn decode(text: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, SaslCondition> 
     }
 }
 
+/// Reads the text of an element of SASL2, where no message is no element, and an empty one an empty message. XEP-0388 §2.2: blanks
+/// should not be there, but its examples have them around the text.
+pub fn decode_whole(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, SaslCondition> {
+    let text = text.trim_ascii();
+    if text.len() > PAYLOAD_BYTES_MAX {
+        return Err(SaslCondition::MalformedRequest);
+    }
+    decode_strict(text).ok_or(SaslCondition::IncorrectEncoding)
+}
+
 /// Writes the text of `<challenge/>`, where an empty message is an empty text.
 pub fn encode(message: &[u8]) -> String {
     STRICT.encode(message)
@@ -50,6 +60,20 @@ mod tests {
         assert_eq!(decode(b""), Ok(None));
         assert_eq!(decode(b"=").unwrap().unwrap().as_slice(), b"");
         assert_eq!(decode(b"AGE=").unwrap().unwrap().as_slice(), b"\0a");
+    }
+
+    #[test]
+    fn reads_what_the_examples_of_sasl2_look_like() {
+        assert_eq!(decode_whole(b"").unwrap().as_slice(), b"");
+        assert_eq!(decode_whole(b"\n    AGE=\n  ").unwrap().as_slice(), b"\0a");
+        let long = vec![b'A'; PAYLOAD_BYTES_MAX + 4];
+        for (text, condition) in [
+            (&b"="[..], SaslCondition::IncorrectEncoding),
+            (b"AA AA", SaslCondition::IncorrectEncoding),
+            (&long, SaslCondition::MalformedRequest),
+        ] {
+            assert_eq!(decode_whole(text), Err(condition));
+        }
     }
 
     // RFC 6120 §6.5.5

@@ -11,8 +11,10 @@ use smallvec::SmallVec;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::credentials::{Hash, Keys, SHA_1, SHA_256, TOKENS_PER_USER_MAX};
-use super::{ChannelBindings, Credentials, Login, Mechanism, NONCE_BYTES, SaslCondition, Step, TokenRecord, payload};
-use crate::jid::Domain;
+use super::{
+    ChannelBindings, Credentials, Login, Mechanism, NONCE_BYTES, Names, Proof, SaslCondition, Step, TokenRecord,
+    payload,
+};
 
 mod message;
 
@@ -65,7 +67,7 @@ impl From<ScramError> for SaslCondition {
 pub(super) fn first(
     mechanism: Mechanism,
     message: &[u8],
-    domain: &Domain,
+    names: &Names,
     bindings: &ChannelBindings,
     nonce: [u8; NONCE_BYTES],
 ) -> Result<ExpectCredentials, SaslCondition> {
@@ -73,7 +75,7 @@ pub(super) fn first(
     let binding = binding_input(mechanism, &first, bindings)?;
     Ok(ExpectCredentials {
         mechanism,
-        login: Login::new(&first.username, first.authzid.as_deref().unwrap_or_default(), domain)?,
+        login: Login::new(&first.username, first.authzid.as_deref().unwrap_or_default(), names)?,
         nonce: format!("{}{}", first.nonce, payload::encode(&nonce)),
         bare: first.bare.to_owned(),
         binding,
@@ -134,6 +136,7 @@ impl ExpectCredentials {
             binding: self.binding,
             messages: format!("{},{server_first}", self.bare),
             candidates,
+            has_password: credentials.has_password(),
         };
         (server_first.into_bytes(), next)
     }
@@ -155,23 +158,25 @@ pub(super) struct ExpectFinal {
     /// client-first-message-bare "," server-first-message: where the AuthMessage begins.
     messages: String,
     candidates: Candidates,
+    /// The first of them is the password's.
+    has_password: bool,
 }
 
 impl ExpectFinal {
     /// Takes client-final-message; success carries server-final-message.
     pub(super) fn respond(self, message: &[u8]) -> Step {
         match self.verify(message) {
-            Ok(signature) => {
-                let matches = signature.is_some();
-                let verifier = signature.unwrap_or_default();
-                self.login.finish(matches, [b"v=", verifier.as_bytes()].concat())
+            Ok(None) => self.login.finish(None, Vec::new()),
+            Ok(Some(Verified { signature, by_first })) => {
+                let proof = if by_first && self.has_password { Proof::Password } else { Proof::Session };
+                self.login.finish(Some(proof), [b"v=", signature.as_bytes()].concat())
             }
             Err(error) => Step::Failure(error.into()),
         }
     }
 
-    /// The server's signature in base64; `None` if the proof is of no secret of the user.
-    fn verify(&self, message: &[u8]) -> Result<Option<String>, ScramError> {
+    /// `None` if the proof is of no secret of the user.
+    fn verify(&self, message: &[u8]) -> Result<Option<Verified>, ScramError> {
         let last = ClientFinal::parse(message)?;
         if last.nonce != self.nonce {
             return Err(ScramError::NonceMismatch);
@@ -187,13 +192,22 @@ impl ExpectFinal {
     }
 }
 
+/// A proof that is one.
+#[derive(Debug, PartialEq, Eq)]
+struct Verified {
+    /// The server's own, in base64.
+    signature: String,
+    /// It is of the first of the candidates.
+    by_first: bool,
+}
+
 impl<const N: usize> Hash<N> {
     /// RFC 5802 §3: ClientKey = ClientProof XOR HMAC(StoredKey, AuthMessage), and H(ClientKey) must be StoredKey.
-    fn verify(&self, proof: &[u8], candidates: &[Keys<N>], auth_message: &str) -> Result<Option<String>, ScramError> {
+    fn verify(&self, proof: &[u8], candidates: &[Keys<N>], auth_message: &str) -> Result<Option<Verified>, ScramError> {
         let proof: &[u8; N] = proof.try_into().map_err(|_| ScramError::ProofLength)?;
-        let mut proven = Choice::from(0);
+        let (mut proven, mut by_first) = (Choice::from(0), Choice::from(0));
         let mut server_key = [0_u8; N];
-        for keys in candidates {
+        for (at, keys) in candidates.iter().enumerate() {
             let mut client_key = self.mac(&keys.stored, auth_message.as_bytes());
             client_key.iter_mut().zip(proof).for_each(|(byte, proof)| *byte ^= proof);
             let matches = self.hash(&client_key).ct_eq(&keys.stored);
@@ -201,9 +215,11 @@ impl<const N: usize> Hash<N> {
                 chosen.conditional_assign(byte, matches);
             }
             proven |= matches;
+            by_first |= matches & Choice::from(u8::from(at == 0));
         }
         let signature = self.mac(&server_key, auth_message.as_bytes());
-        Ok(bool::from(proven).then(|| payload::encode(&signature)))
+        let verified = || Verified { signature: payload::encode(&signature), by_first: by_first.into() };
+        Ok(bool::from(proven).then(verified))
     }
 }
 

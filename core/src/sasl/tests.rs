@@ -20,6 +20,7 @@ struct World {
     domain: Domain,
     bindings: ChannelBindings,
     encrypted: bool,
+    from: Option<&'static str>,
     credentials: Credentials,
     tokens: Vec<TokenRecord>,
 }
@@ -32,6 +33,7 @@ impl World {
             domain: Domain::parse("chat.example").unwrap(),
             bindings: ChannelBindings { exporter: Some([3; 32]), server_end_point: Some(vec![4; 48]) },
             encrypted: true,
+            from: None,
             tokens: vec![credentials.token_record("older"), credentials.token_record(TOKEN)],
             credentials,
         }
@@ -42,7 +44,13 @@ impl World {
     }
 
     fn offer(&self) -> Offer<'_> {
-        Offer { domain: &self.domain, encrypted: self.encrypted, plain_unencrypted: false, bindings: &self.bindings }
+        Offer {
+            domain: &self.domain,
+            from: self.from,
+            encrypted: self.encrypted,
+            plain_unencrypted: false,
+            bindings: &self.bindings,
+        }
     }
 
     fn start(&self, mechanism: Mechanism, initial: &str) -> Step {
@@ -67,7 +75,7 @@ impl World {
                 let decoy = Credentials::decoy(&SECRET, next.username());
                 next.resume(check_plain(&check, &decoy, &[]))
             }
-            done @ (Step::Challenge { .. } | Step::Success { .. } | Step::Failure(_)) => done,
+            done @ (Step::Challenge { .. } | Step::NeedTokens(_) | Step::Success { .. } | Step::Failure(_)) => done,
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) fn refuse(element: Element<'_>, before: Before, call: &mut Call<'_, '
             Ok(())
         }
         (ns::SM, "r" | "a") => count(call),
-        (ns::SASL, _) => Err(Misbehaviour::SecondLogin),
+        (ns::SASL | ns::SASL_2, _) => Err(Misbehaviour::SecondLogin),
         (ns::CLIENT | ns::STREAMS | ns::FRAMING, _) => Err(Misbehaviour::UnknownElement),
         _ => Err(Misbehaviour::UnknownNamespace),
     }

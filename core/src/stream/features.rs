@@ -8,7 +8,7 @@ use crate::ns;
 use crate::xml::{Element, Writer};
 
 use super::state::{ExpectBind, ExpectLogin, Turned};
-use super::{Call, bind, login, resume, tls};
+use super::{Call, bind, login, resume, sasl2, tls};
 
 /// Something to advertise that needs no negotiation before binding.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub struct Feature {
     pub before_login: Option<Content>,
     /// What it holds where it is advertised after login, if it is.
     pub after_login: Option<Content>,
+    /// What it holds where it is advertised as something that SASL2 can do with the login, if it is. XEP-0388 §2.1
+    pub inline: Option<Content>,
 }
 
 /// Writes what a feature's element holds, its attributes first.
@@ -29,7 +31,7 @@ pub type Content = fn(&Site, &mut Writer<'_>);
 impl Feature {
     /// `<name xmlns="ns"/>` after login.
     pub const fn new(name: &'static str, ns: &'static str) -> Feature {
-        Feature { name, ns, before_login: None, after_login: Some(|_, _| {}) }
+        Feature { name, ns, before_login: None, after_login: Some(|_, _| {}), inline: None }
     }
 
     /// RFC 3921 §3, as RFC 6121 §1.4 keeps it for old clients; SDKs ask for it whenever it is offered. `<optional/>` is for clients
@@ -48,22 +50,27 @@ impl Feature {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Features {
     before_login: Vec<u8>,
-    after_login: Vec<u8>,
+    /// Each with its namespace.
+    after_login: Vec<(&'static str, Vec<u8>)>,
+    inline: Vec<u8>,
 }
 
 impl Features {
     /// What these features say with these settings.
     pub fn of<'f>(features: impl IntoIterator<Item = &'f Feature>, site: &Site) -> Features {
         let mut written = Features::default();
-        for feature in features {
-            for (content, out) in
-                [(feature.before_login, &mut written.before_login), (feature.after_login, &mut written.after_login)]
-            {
-                if let Some(content) = content {
-                    let mut xml = Writer::new(out);
-                    content(site, xml.open(feature.name).ns(feature.ns));
-                }
+        let write = |feature: &Feature, content: Option<Content>, out: &mut Vec<u8>| {
+            if let Some(content) = content {
+                let mut xml = Writer::new(out);
+                content(site, xml.open(feature.name).ns(feature.ns));
             }
+        };
+        for feature in features {
+            write(feature, feature.before_login, &mut written.before_login);
+            write(feature, feature.inline, &mut written.inline);
+            let mut after_login = Vec::new();
+            write(feature, feature.after_login, &mut after_login);
+            written.after_login.push((feature.ns, after_login));
         }
         written
     }
@@ -74,8 +81,21 @@ impl Features {
     }
 
     /// After login.
-    pub(super) fn after_login(&self) -> &[u8] {
-        &self.after_login
+    fn after_login(&self) -> Vec<u8> {
+        self.after_login.iter().flat_map(|(_, feature)| feature).copied().collect()
+    }
+
+    /// Once a resource is bound, and `done` with it: XEP-0388 §2.6.1 has features follow all the same.
+    fn once_bound(&self, done: &[&str]) -> Vec<u8> {
+        // There is no session to establish any more either.
+        let is_left = |ns: &str| ns != ns::SESSION && !done.contains(&ns);
+        let left = self.after_login.iter().filter(|(ns, _)| is_left(ns));
+        left.flat_map(|(_, feature)| feature).copied().collect()
+    }
+
+    /// What SASL2 can do with the login.
+    pub(super) fn inline(&self) -> &[u8] {
+        &self.inline
     }
 }
 
@@ -112,6 +132,15 @@ pub(super) static BEFORE_LOGIN: &[Row<ExpectLogin>] = &[
         offered: login::is_offered,
         advertise: login::advertise,
         negotiate: login::negotiate,
+    },
+    // After the old one: what reads features by the names of elements alone finds that first.
+    Row {
+        by_iq: false,
+        elements: &["authenticate", "response", "abort", "next", "task-data"],
+        ns: ns::SASL_2,
+        offered: sasl2::is_offered,
+        advertise: sasl2::advertise,
+        negotiate: sasl2::negotiate,
     },
 ];
 
@@ -151,8 +180,21 @@ pub(super) fn write_before_login(state: &ExpectLogin, call: &mut Call<'_, '_>) {
     write(BEFORE_LOGIN, state, more, call);
 }
 
+/// Appends `<stream:features/>` as a client sees it that is logged in and has no resource.
+pub(super) fn write_after_login(state: &ExpectBind, call: &mut Call<'_, '_>) {
+    let more = call.host.terms.features.after_login();
+    write(AFTER_LOGIN, state, &more, call);
+}
+
+/// Appends `<stream:features/>` as a client sees it that has bound its resource with its login.
+pub(super) fn write_bound(done: &[&str], call: &mut Call<'_, '_>) {
+    const NOTHING: &[Row<()>] = &[];
+    let more = call.host.terms.features.once_bound(done);
+    write(NOTHING, &(), &more, call);
+}
+
 /// Appends `<stream:features/>`: what is offered of `rows`, and `more`.
-pub(super) fn write<S>(rows: &[Row<S>], state: &S, more: &[u8], call: &mut Call<'_, '_>) {
+fn write<S>(rows: &[Row<S>], state: &S, more: &[u8], call: &mut Call<'_, '_>) {
     let mut out = Vec::new();
     let mut xml = Writer::new(&mut out);
     xml.open("stream:features");

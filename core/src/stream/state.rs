@@ -8,13 +8,22 @@
 //! Restart (the header after login) ─→ Bind ⇄ Attach | Resume ─→ Bound
 //! ```
 //!
-//! Only [`ExpectMove`] leads to [`ExpectRestart`], and it is made from an [`Authenticated`], which only SASL makes: no state in
-//! which a stanza passes can be reached around it.
+//! With SASL2 there is no new header: the account may be asked for more at once, and `<success/>` tells what came of it.
+//!
+//! ```text
+//! Login ─→ … ─→ Move ─→ Enter | Resume ─→ Bound            a resource was bound with the login, or was there already
+//!                 └───────────┴────────→ Bind             there is none
+//! ```
+//!
+//! Only [`ExpectMove`] leads to [`ExpectRestart`] and [`ExpectEntry`], and it is made from an [`Authenticated`], which only SASL
+//! makes: no state in which a stanza passes can be reached around it.
 
 use crate::error::Misbehaviour;
 use crate::jid::FullJid;
-use crate::sasl::{Authenticated, AwaitCredentials, AwaitPassword, AwaitResponse, PlainCheck};
+use crate::sasl::{Authenticated, AwaitCredentials, AwaitPassword, AwaitResponse, AwaitTokens, PlainCheck};
 
+use super::entry::{ExpectEntry, Passage};
+use super::sasl2::Wishes;
 use super::{Ask, Security};
 
 /// Where a stream stands.
@@ -31,8 +40,12 @@ pub(super) enum State {
     Credentials(Box<ExpectCredentials>),
     /// Asked [`Ask::CheckPassword`].
     Verdict(Box<ExpectVerdict>),
+    /// Asked [`Ask::Tokens`].
+    Tokens(Box<ExpectTokens>),
     /// Asked [`Ask::Move`].
     Move(ExpectMove),
+    /// Asked [`Ask::Enter`].
+    Enter(Box<ExpectEntry>),
     /// The header after login.
     Restart(ExpectRestart),
     /// Features are out, a resource is to be bound.
@@ -55,17 +68,35 @@ pub(super) struct ExpectHeader {
 /// The client may secure the stream or log in.
 pub(super) struct ExpectLogin {
     pub security: Security,
+    /// The bare JID that the client has put on the stream, inside TLS.
+    pub from: Option<Box<str>>,
+}
+
+/// A login that is under way, besides what its mechanism has to say.
+pub(super) struct Attempt {
+    pub client: ExpectLogin,
+    pub profile: Profile,
+    /// Which password of the account held when its rows were read.
+    pub secret_version: Option<u64>,
+}
+
+/// The elements in which a mechanism's messages travel.
+pub(super) enum Profile {
+    /// RFC 6120 §6.
+    Sasl,
+    /// XEP-0388, with what else the client wants.
+    Sasl2(Box<Wishes>),
 }
 
 /// The client has the word in an exchange.
 pub(super) struct ExpectResponse {
-    pub security: Security,
+    pub attempt: Attempt,
     pub exchange: AwaitResponse,
 }
 
 /// The host reads an account's rows.
 pub(super) struct ExpectCredentials {
-    pub security: Security,
+    pub attempt: Attempt,
     pub exchange: WithCredentials,
 }
 
@@ -77,13 +108,21 @@ pub(super) enum WithCredentials {
 
 /// The host checks a password.
 pub(super) struct ExpectVerdict {
-    pub security: Security,
+    pub attempt: Attempt,
     pub exchange: AwaitPassword,
 }
 
-/// `<success/>` is out.
+/// The host reads a client's tokens.
+pub(super) struct ExpectTokens {
+    pub attempt: Attempt,
+    pub exchange: AwaitTokens,
+}
+
+/// The client is known; `<success/>` is out, but with SASL2.
 pub(super) struct ExpectMove {
     pub who: Authenticated,
+    /// With SASL2, what comes next.
+    pub passage: Option<Box<Passage>>,
 }
 
 /// The client is known and opens the stream anew.
@@ -106,6 +145,8 @@ pub(super) struct ExpectAttach {
 /// The host looks for the session that the client comes back to.
 pub(super) struct ExpectResume {
     pub who: Authenticated,
+    /// With SASL2, what the login is still to say.
+    pub passage: Option<Box<Passage>>,
 }
 
 /// The client has its address.
@@ -133,7 +174,9 @@ impl State {
             State::Handshake
             | State::Credentials(_)
             | State::Verdict(_)
+            | State::Tokens(_)
             | State::Move(_)
+            | State::Enter(_)
             | State::Attach(_)
             | State::Resume(_) => true,
             State::Header(_)
@@ -155,7 +198,9 @@ impl State {
             | State::Response(_)
             | State::Credentials(_)
             | State::Verdict(_)
+            | State::Tokens(_)
             | State::Move(_)
+            | State::Enter(_)
             | State::Bind(_)
             | State::Attach(_)
             | State::Resume(_)
@@ -167,17 +212,19 @@ impl State {
     /// Who the stream belongs to, once SASL has said so.
     pub(super) fn who(&self) -> Option<&Authenticated> {
         match self {
-            State::Move(ExpectMove { who })
+            State::Move(ExpectMove { who, .. })
             | State::Restart(ExpectRestart { who })
             | State::Bind(ExpectBind { who })
-            | State::Resume(ExpectResume { who }) => Some(who),
+            | State::Resume(ExpectResume { who, .. }) => Some(who),
             State::Attach(attach) => Some(&attach.who),
+            State::Enter(entry) => Some(&entry.who),
             State::Header(_)
             | State::Login(_)
             | State::Response(_)
             | State::Handshake
             | State::Credentials(_)
             | State::Verdict(_)
+            | State::Tokens(_)
             | State::Bound(_)
             | State::Closed => None,
         }

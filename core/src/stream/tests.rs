@@ -6,11 +6,15 @@ use std::sync::LazyLock;
 use aws_lc_rs::{digest, hmac, pbkdf2};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 
 use super::*;
 use crate::effect::{Random, Site};
 use crate::jid::{AppId, Domain, UserId};
-use crate::sasl::{ChannelBindings, Credentials, TokenRecord};
+use crate::sasl::{ChannelBindings, ClientId, Credentials, TokenKept, TokenRecord};
+use crate::time::Timestamp;
+
+mod sasl2;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef00000001";
 const SALT: [u8; 16] = *b"0123456789abcdef";
@@ -52,6 +56,11 @@ struct Pair {
     asks: Vec<&'static str>,
     refuse_bind: Option<Condition>,
     unavailable: bool,
+    /// What was asked of the account.
+    entries: Vec<Entry>,
+    /// The only client's tokens, and what its account puts in `<bound/>`.
+    tokens: Vec<TokenKept>,
+    bound: &'static str,
 }
 
 impl Pair {
@@ -72,6 +81,9 @@ impl Pair {
             asks: Vec::new(),
             refuse_bind: None,
             unavailable: false,
+            entries: Vec::new(),
+            tokens: Vec::new(),
+            bound: "",
         }
     }
 
@@ -176,19 +188,27 @@ impl Pair {
             Ask::StartTls => ("tls", Reply::Secured(bindings())),
             Ask::Credentials(_) | Ask::CheckPassword(_) if self.unavailable => ("unavailable", Reply::Unavailable),
             Ask::Credentials(account) => {
-                let found = (account.app == AppId(7) && account.user == UserId(1))
-                    .then(|| Secrets { credentials: SECRETS.0.clone(), tokens: vec![SECRETS.1] });
+                let found = (account.app == AppId(7) && account.user == UserId(1)).then(|| Secrets {
+                    credentials: SECRETS.0.clone(),
+                    tokens: vec![SECRETS.1],
+                    version: 1,
+                });
                 ("credentials", Reply::Secrets(found))
             }
             Ask::CheckPassword(check) => ("password", Reply::PasswordIs(check.run())),
+            Ask::Tokens(..) if self.unavailable => ("unavailable", Reply::Unavailable),
+            Ask::Tokens(account, client) => ("tokens", Reply::Tokens(self.tokens_of(account, client))),
             Ask::Move(_) => ("move", Reply::Moved),
+            Ask::Enter(account, entry) => ("enter", self.enters(account, *entry)),
             Ask::Bind { account, jid, .. } => {
                 assert_eq!(account.at(&self.domain), jid.to_bare());
                 ("bind", self.refuse_bind.map_or(Reply::Bound(jid), Reply::Refused))
             }
             Ask::Resume { account, token, count } => {
                 let jid = account.at(&self.domain).with_resource("back").unwrap();
-                ("resume", if &*token == "known" { Reply::Resumed(jid) } else { Reply::NotResumed(Some(count)) })
+                let element = Bytes::from_static(b"<resumed xmlns=\"urn:xmpp:sm:3\" h=\"345\" previd=\"known\"/>");
+                let known = &*token == "known";
+                ("resume", if known { Reply::Resumed { jid, element } } else { Reply::NotResumed(Some(count)) })
             }
             Ask::Close => {
                 self.asks.push("close");
@@ -199,6 +219,24 @@ impl Pair {
         self.asks.push(name);
         assert!(self.stream.waits_for_host());
         self.with(|stream, host, _, _| stream.answer(reply, host))
+    }
+
+    fn tokens_of(&self, account: AccountId, client: ClientId) -> Vec<TokenKept> {
+        let known = Some(client) == ClientId::of(&[9; 32], account, sasl2::AGENT);
+        if known && account.user == UserId(1) { self.tokens.clone() } else { Vec::new() }
+    }
+
+    fn enters(&mut self, account: AccountId, entry: Entry) -> Reply {
+        assert_eq!((account.app, account.user), (AppId(7), UserId(1)));
+        let entered = Entered {
+            jid: entry.bind.as_ref().map(|bind| bind.jid.clone()),
+            bound: self.bound.into(),
+            tracked: false,
+            done: if self.bound.is_empty() { Vec::new() } else { vec!["urn:x"] },
+            token_until: entry.wanted.map(|_| Timestamp::from_secs(1_583_938_575)),
+        };
+        self.entries.push(entry);
+        self.refuse_bind.map_or(Reply::Entered(Box::new(entered)), Reply::Refused)
     }
 
     fn is_closed(&self) -> bool {

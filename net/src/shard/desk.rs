@@ -5,6 +5,7 @@
 
 use proto::effect::Random;
 use proto::row::{Batch, Found, Reads};
+use proto::sasl::Proof;
 use proto::stream::PasswordCheck;
 use rest::flow::{Mail, Work, Worked};
 use rest::http::Response;
@@ -25,8 +26,8 @@ pub enum Task {
 /// What came of a [`Task`].
 #[derive(Debug)]
 pub enum Outcome {
-    /// Whether the password is right.
-    Password(bool),
+    /// Which secret the password was, if any.
+    Password(Option<Proof>),
     /// Of the API.
     Api(Worked),
 }

@@ -187,7 +187,7 @@ impl<D: Desk> Shard<D> {
                     link.back = Some(Box::new((conn, jid)));
                 }
             }
-            Err(NoResumption::Unknown(handled)) => self.attached.push((conn, Reply::NotResumed(handled))),
+            Err(NoResumption::Unknown(handled)) => self.attached.push((conn, Some(Reply::NotResumed(handled)))),
             Err(NoResumption::TooMany(sent)) => self.end_conn(conn, StreamError::handled_too_many(count, sent)),
         }
     }
@@ -220,8 +220,9 @@ impl<D: Desk> Shard<D> {
             conn.session = Some((session, account));
             conn.outbox.track_from(count);
             self.conns.count_bound(1);
-            self.conns.push(id, Piece::Nonza(element));
-            self.attached.push((id, Reply::Resumed(jid)));
+            // At once: what the session was not given yet follows in the same breath.
+            self.with_stream(id, |stream, host| stream.answer(Reply::Resumed { jid, element }, host));
+            self.attached.push((id, None));
         } else {
             self.local.push_back((Owner::Account(account), Note::CutAgain(session, count)));
         }
@@ -230,7 +231,7 @@ impl<D: Desk> Shard<D> {
     /// A session is over that has no connection, or has lost it.
     pub(super) fn forget_session(&mut self, session: SessionId) {
         if let Some((conn, _)) = self.links.remove(session).and_then(|link| link.back).map(|back| *back) {
-            self.attached.push((conn, Reply::NotResumed(None)));
+            self.attached.push((conn, Some(Reply::NotResumed(None))));
         }
     }
 

@@ -18,6 +18,7 @@ use proto::model::directory::{self, Directory};
 use proto::owner::Owner;
 use proto::row::{Change, Found, Key, Read, Reads, Rows, Unreadable};
 use proto::stanza::Remains;
+use proto::stream::Entry;
 use proto::time::Instant;
 
 use super::conns::ConnId;
@@ -37,6 +38,8 @@ pub(super) enum Input {
     /// A stanza that had to wait; it takes a client stream's declarations for granted.
     Stanza(SessionId, Bytes),
     Attach(ConnId, FullJid),
+    /// A client that has logged in, with what it wishes.
+    Enter(ConnId, Box<Entry>),
     /// A connection whose client comes back with this, having taken so many stanzas.
     Reattach(ConnId, Box<str>, u32),
     Detach(SessionId, Remains),

@@ -5,16 +5,18 @@ use std::mem;
 use bytes::Bytes;
 
 use proto::account::{Account, Fault, Progress};
-use proto::effect::{Ending, Note, ReplyTo, SessionId};
+use proto::command::Answer;
+use proto::effect::{Effect, Ending, Note, ReplyTo, SessionId};
 use proto::error::{Condition, StreamCondition, StreamError};
+use proto::ext::fast;
 use proto::jid::FullJid;
 use proto::model::account as record;
 use proto::ns;
 use proto::owner::{AccountId, Owner};
 use proto::row::{Found, Rows, Unreadable};
-use proto::sasl::ChannelBindings;
+use proto::sasl::{ChannelBindings, Proof};
 use proto::stanza::Remains;
-use proto::stream::{Ask, Flow, Host, Outgoing, Piece as Said, Reply, Secrets, Stream, Transport};
+use proto::stream::{Ask, Entry, Flow, Host, Outgoing, Piece as Said, Reply, Secrets, Stream, Transport};
 use proto::time::Now;
 use proto::xml::{Element, Nodes, Writer, splice};
 use store::StoreError;
@@ -122,6 +124,14 @@ impl<D: Desk> Shard<D> {
                 let ticket = self.ticket(Waiting::Secrets(id));
                 self.desk.read(ticket, reads);
             }
+            Ask::Tokens(account, client) => {
+                let reads = fast::login_reads(account, client);
+                if let Some(found) = self.desk.cached(&reads) {
+                    return self.tokens_for(id, found);
+                }
+                let ticket = self.ticket(Waiting::Tokens(id));
+                self.desk.read(ticket, reads);
+            }
             Ask::CheckPassword(check) => {
                 let ticket = self.ticket(Waiting::Password(id));
                 self.desk.compute(ticket, Task::Password(check));
@@ -139,6 +149,7 @@ impl<D: Desk> Shard<D> {
                 self.offer(Owner::Account(account), Input::Reattach(id, token, count));
             }
             Ask::Bind { account, jid, chosen: _ } => self.offer(Owner::Account(account), Input::Attach(id, jid)),
+            Ask::Enter(account, entry) => self.offer(Owner::Account(account), Input::Enter(id, entry)),
         }
     }
 
@@ -156,16 +167,26 @@ impl<D: Desk> Shard<D> {
                 .map_err(|error| tracing::error!(%error, "a stored row is unreadable"))
         });
         let reply = match facts {
-            Ok(facts) => {
-                Reply::Secrets(facts.map(|facts| Secrets { credentials: facts.credentials, tokens: facts.tokens }))
-            }
+            Ok(facts) => Reply::Secrets(facts.map(|facts| Secrets {
+                credentials: facts.credentials,
+                tokens: facts.tokens,
+                version: facts.secret_version,
+            })),
             Err(()) => Reply::Unavailable,
         };
         self.answer(id, reply);
     }
 
-    pub(super) fn password_is(&mut self, id: ConnId, right: bool) {
-        self.answer(id, Reply::PasswordIs(right));
+    pub(super) fn tokens_for(&mut self, id: ConnId, found: Result<Vec<Found>, StoreError>) {
+        let tokens = found.map_err(|error| tracing::error!(%error, "tokens cannot be read")).and_then(|found| {
+            fast::login_tokens(self.now.stamp, Rows::new(found))
+                .map_err(|error| tracing::error!(%error, "a stored row is unreadable"))
+        });
+        self.answer(id, tokens.map_or(Reply::Unavailable, Reply::Tokens));
+    }
+
+    pub(super) fn password_is(&mut self, id: ConnId, shown: Option<Proof>) {
+        self.answer(id, Reply::PasswordIs(shown));
     }
 
     /// An account gives a connection a session.
@@ -182,16 +203,70 @@ impl<D: Desk> Shard<D> {
                 if let Some(conn) = self.conns.get_mut(conn) {
                     conn.session = Some((session, account.id()));
                 }
-                self.attached.push((conn, Reply::Bound(jid.clone())));
+                self.attached.push((conn, Some(Reply::Bound(jid.clone()))));
             }
-            Err(condition) => self.attached.push((conn, Reply::Refused(condition))),
+            Err(condition) => self.attached.push((conn, Some(Reply::Refused(condition)))),
         }
+    }
+
+    /// An account takes a client in. The client hears of it after the writes that come of it, and before anything that the account
+    /// has for its session: both are effects of the account, in this order.
+    pub(super) fn enter(
+        &mut self,
+        account: &mut Account,
+        conn: ConnId,
+        entry: &Entry,
+        rows: Rows,
+    ) -> Result<(), (Unreadable, Option<ReplyTo>)> {
+        if self.conns.get_mut(conn).is_none() {
+            return Ok(());
+        }
+        self.last_session += 1;
+        let session = SessionId(self.last_session);
+        let reply = ReplyTo { shard: self.me, ticket: self.ticket(Waiting::Entry(conn)) };
+        let entered =
+            self.turn(|turn| account.enter(session, entry, rows, turn)).map_err(|error| (error, Some(reply)))?;
+        if let Ok(entered) = &entered
+            && entered.jid.is_some()
+        {
+            self.links.add(session, account.id(), conn);
+            self.conns.count_bound(1);
+            if let Some(conn) = self.conns.get_mut(conn) {
+                conn.session = Some((session, account.id()));
+            }
+        }
+        self.effects.push(Effect::Answer(reply, Answer::Entry(Box::new(entered))));
+        Ok(())
+    }
+
+    /// How an account has taken a client in.
+    pub(super) fn entered(&mut self, conn: ConnId, answer: Answer) {
+        let reply = match answer {
+            Answer::Entry(entry) => match *entry {
+                Ok(entered) => {
+                    if let (true, Some(conn)) = (entered.tracked, self.conns.get_mut(conn)) {
+                        conn.outbox.track_from(0);
+                    }
+                    Reply::Entered(Box::new(entered))
+                }
+                Err(condition) => Reply::Refused(condition),
+            },
+            Answer::Unavailable => Reply::Unavailable,
+            Answer::Directory(_) | Answer::Account(_) | Answer::Dialog(_) => {
+                debug_assert!(false, "the answer is to another question");
+                Reply::Unavailable
+            }
+        };
+        self.answer(conn, reply);
     }
 
     /// Tells streams that their sessions are there, once the account is back in its place.
     pub(super) fn greet_attached(&mut self) {
         while let Some((conn, reply)) = self.attached.pop() {
-            self.answer(conn, reply);
+            match reply {
+                Some(reply) => self.answer(conn, reply),
+                None => self.feed_waiting(conn),
+            }
         }
     }
 

@@ -11,6 +11,7 @@ fn at_the_end(nonce: &str, messages: String, candidates: Candidates) -> ExpectFi
         binding: b"n,,".to_vec(),
         messages,
         candidates,
+        has_password: true,
     }
 }
 
@@ -36,11 +37,12 @@ fn rfc_7677() -> ExpectFinal {
 fn accepts_the_proofs_that_the_rfcs_print() {
     let sha_1 = b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=";
     let verifier = rfc_5802().verify(sha_1);
-    assert_eq!(verifier, Ok(Some("rmF9pqV8S7suAoZWja4dJRkFsKQ=".into())));
+    assert_eq!(verifier, Ok(Some(Verified { signature: "rmF9pqV8S7suAoZWja4dJRkFsKQ=".into(), by_first: true })));
     let sha_256 = b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
         p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
     let verifier = rfc_7677().verify(sha_256);
-    assert_eq!(verifier, Ok(Some("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".into())));
+    let signature = "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".into();
+    assert_eq!(verifier, Ok(Some(Verified { signature, by_first: true })));
 }
 
 #[test]

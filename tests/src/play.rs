@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `Romeo connects.` | logs in with the resource `balcony` (or the one after the slash) |
 //! | `Romeo logs in.` | without a resource; `${session Romeo}` is what he was told to resume with |
+//! | `Romeo enters with:` / `Romeo enters by token with:` | logs in by SASL2, with these wishes; `Romeo/phone` is another installation |
 //! | `Romeo is online.` | connects if need be, sends presence, and nobody looks at what comes of it |
 //! | `Romeo gets the roster.` | asks for it, and nobody looks at the answer |
 //! | `Romeo and Juliet are friends.` | each sees the other's presence |
@@ -42,7 +43,7 @@ use proto::ns;
 use proto::owner::Owner;
 use proto::xml::{Context, Element, Limits, Nodes};
 
-use crate::world::{Client, DOMAIN, Transport, World};
+use crate::world::{Client, DOMAIN, Showing, Transport, World};
 
 /// The id of the group that plays can have.
 const GROUP: &str = "53aaa06f535c12cea9007496";
@@ -55,7 +56,14 @@ const RESOURCE: &str = "balcony";
 /// When it goes otherwise than it is written: with the file, the line, what was expected and what came.
 pub fn perform(path: &Path, world: World, transport: Transport) {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut stage = Stage { world, transport, clients: HashMap::new(), heard: HashMap::new(), left: Vec::new() };
+    let mut stage = Stage {
+        world,
+        transport,
+        clients: HashMap::new(),
+        heard: HashMap::new(),
+        left: Vec::new(),
+        tokens: HashMap::new(),
+    };
     let lines = read(&text);
     for line in &lines {
         if let Err(fault) = stage.act(line) {
@@ -103,6 +111,8 @@ struct Stage {
     heard: HashMap<String, Vec<String>>,
     /// Clients that are gone, whose last words still have to be looked at.
     left: Vec<(String, Client)>,
+    /// The last token that each client was given. XEP-0484
+    tokens: HashMap<String, String>,
 }
 
 type Acted = Result<(), String>;
@@ -131,6 +141,7 @@ impl Stage {
         match deed {
             "connects" => self.connect(name),
             "logs in" => self.log_in(name),
+            "enters with" | "enters by token with" => self.enter(name, deed != "enters with", &line.xml),
             "is online" => self.appear(name),
             "gets the roster" => {
                 let client = self.client(name)?;
@@ -301,13 +312,33 @@ impl Stage {
         Ok(())
     }
 
+    fn enter(&mut self, name: &str, by_token: bool, wishes: &str) -> Acted {
+        let token = self.tokens.get(name).cloned();
+        let showing = match &token {
+            Some(token) if by_token => Showing::Token(token),
+            None if by_token => return Err(format!("{name} was never given a token")),
+            Some(_) | None => Showing::Password,
+        };
+        // The name of the client says which installation it is.
+        let number = name.bytes().fold(7u64, |number, byte| number.wrapping_mul(31).wrapping_add(byte.into()));
+        let agent = format!("00000000-0000-4000-8000-{:012x}", number & 0xffff_ffff_ffff);
+        let wishes = self.fill(wishes, 1)?;
+        let client = self.world.connect(self.transport);
+        self.world.enter(client, &user_of(name), showing, &agent, &wishes).map_err(|refused| refused.0)?;
+        if let Some(old) = self.clients.insert(name.to_owned(), client) {
+            self.left.push((name.to_owned(), old));
+        }
+        Ok(())
+    }
+
     /// What a client was told to resume its session with. XEP-0198 §3
     fn session_of(&self, name: &str) -> Result<String, String> {
         let heard = self.heard.get(name).into_iter().flatten();
-        let id = heard.rev().find(|element| element.starts_with("<enabled")).and_then(|element| {
-            let mut nodes = Nodes::new();
-            let enabled = nodes.parse(element.as_bytes(), &Context::CLIENT, &Limits::STANZA).ok()?;
-            enabled.attr("id").map(std::borrow::Cow::into_owned)
+        // By itself, or inside of what says that a resource is bound.
+        let id = heard.rev().find_map(|element| {
+            let (_, enabled) = element.split_once("<enabled ")?;
+            let (_, id) = enabled.split_once(" id=\"")?;
+            id.split('"').next().map(str::to_owned)
         });
         id.ok_or_else(|| format!("{name} cannot resume anything"))
     }
@@ -377,6 +408,10 @@ impl Stage {
         let client = self.clients.get(name).copied().or(gone).ok_or_else(|| format!("{name} was never connected"))?;
         let element = self.world.next(client);
         if let Some(element) = &element {
+            if let Some((_, rest)) = element.split_once(" token=\"") {
+                let token = rest.split('"').next().unwrap_or_default();
+                self.tokens.insert(name.to_owned(), token.to_owned());
+            }
             self.heard.entry(name.to_owned()).or_default().push(element.clone());
         }
         Ok(element)

@@ -34,7 +34,7 @@ use store::{Backend, Memory, StoreError};
 pub mod client;
 pub mod users;
 
-pub use client::{Client, Transport};
+pub use client::{Client, Showing, Transport};
 pub use users::User;
 
 /// The chat domain of every world.

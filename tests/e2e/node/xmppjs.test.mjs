@@ -1,5 +1,6 @@
 // @xmpp/client, an XMPP library nobody here wrote, over each transport it has: STARTTLS, TLS from the first byte and
 // WebSocket. What is asked of the server is RFC 6120/6121/7395 and the small XEPs; nothing of QuickBlox but the JIDs.
+// The library logs in by SASL2 (XEP-0388) and binds its resource with that (XEP-0386), where it is not kept from it.
 
 import { test, describe, before, after } from 'node:test'
 import assert from 'node:assert/strict'
@@ -7,6 +8,8 @@ import { client, xml } from '@xmpp/client'
 import { server, xmppOnly, newUser, Inbox } from './world.mjs'
 
 const NS_STANZAS = 'urn:ietf:params:xml:ns:xmpp-stanzas'
+const NS_STREAM = 'http://etherx.jabber.org/streams'
+const NS_SASL2 = 'urn:xmpp:sasl:2'
 const NS_ROSTER = 'jabber:iq:roster'
 const NS_PING = 'urn:xmpp:ping'
 const NS_DISCO_INFO = 'http://jabber.org/protocol/disco#info'
@@ -24,7 +27,7 @@ const isMessage = (body) => (stanza) => stanza.is('message') && stanza.getChildT
 const condition = (stanza) => stanza.getChild('error')?.children.find((child) => child.attrs?.xmlns === NS_STANZAS)?.name
 
 /** Logs in; every stanza that is no answer to an iq of ours goes to `inbox`. */
-async function connect (user, service, { resource, mechanism } = {}) {
+async function connect (user, service, { resource, mechanism, sasl2 = true } = {}) {
   const options = { service, domain: server.domain, resource, timeout: 8000 }
   let used = null
   options.credentials = async (authenticate, mechanisms) => {
@@ -34,6 +37,8 @@ async function connect (user, service, { resource, mechanism } = {}) {
   }
   const xmpp = client(options)
   xmpp.reconnect.stop()
+  // Before the library looks at the features: what it does not see it does not use.
+  if (!sasl2) xmpp.prependListener('element', (element) => hide(element, 'authentication', NS_SASL2))
   const inbox = new Inbox()
   const errors = []
   xmpp.on('error', (error) => errors.push(error))
@@ -60,9 +65,54 @@ async function start (xmpp, { service, domain }) {
     xmpp.once('error', reject)
   })
   online.catch(() => {})
+  hearOpen(xmpp)
   await xmpp.connect(service)
-  await xmpp.open({ domain })
+  await Promise.race([xmpp.open({ domain }), online])
   return online
+}
+
+/** The library begins to listen for the server's header when its own is written: over TLS the answer may have come by then. */
+function hearOpen (xmpp) {
+  const open = xmpp.open
+  xmpp.open = function (options) {
+    const opened = new Promise((resolve) => xmpp.once('open', resolve))
+    return Promise.race([opened, open.call(xmpp, options).catch(() => opened)])
+  }
+}
+
+/** Logs in as the installation with this id; tokens (XEP-0484) are kept on `shelf`. */
+async function known (user, service, id, shelf) {
+  const options = {
+    service,
+    domain: server.domain,
+    timeout: 8000,
+    username: user.node,
+    password: user.password,
+    userAgent: xml('user-agent', { id }, xml('software', {}, 'e2e'))
+  }
+  const xmpp = client(options)
+  xmpp.reconnect.stop()
+  // What is refused is thrown by `start`; an error without a listener would be thrown once more, at nobody.
+  xmpp.on('error', () => {})
+  Object.assign(xmpp.fast, {
+    saveToken: async (token) => { Object.assign(shelf, { token, saved: shelf.saved + 1 }) },
+    fetchToken: async () => shelf.token,
+    deleteToken: async () => { shelf.token = null }
+  })
+  try {
+    const jid = await start(xmpp, options)
+    // The library saves its token without waiting for that.
+    await xmpp.iqCaller.request(xml('iq', { type: 'get', to: server.domain }, xml('ping', NS_PING)), 5000)
+    return { xmpp, jid: jid.toString() }
+  } catch (error) {
+    await xmpp.stop().catch(() => {})
+    throw error
+  }
+}
+
+function hide (features, name, ns) {
+  if (!features.is('features', NS_STREAM)) return
+  features.children = features.children.filter((child) => !child.is?.(name, ns))
 }
 
 /** Sends a presence and waits for its echo: only then is the resource known to be available. */
@@ -107,30 +157,92 @@ for (const transport of TRANSPORTS) {
       assert.ok(resource?.length > 0)
     })
 
-    test('PLAIN works', async () => {
-      const s = await connect(romeo, transport.service, { mechanism: 'PLAIN' })
-      assert.equal(s.mechanism, 'PLAIN')
-      await s.xmpp.stop()
-    })
-
-    test('SCRAM-SHA-1 works, where the library finds it on offer', async () => {
-      const s = await connect(romeo, transport.service, { mechanism: 'SCRAM-SHA-1' })
-      assert.equal(s.jid.split('/')[0], romeo.jid)
-      await s.xmpp.stop()
-    })
-
-    test('keeps the resource the client asks for', async () => {
+    test('calls the resource what the client calls itself', { skip: xmppOnly && 'servers differ' }, async () => {
       const s = await connect(romeo, transport.service, { resource: 'balcony' })
+      assert.ok(s.jid.startsWith(`${romeo.jid}/balcony/`), s.jid)
+      await s.xmpp.stop()
+    })
+
+    test('keeps the resource that is asked for without SASL2', async () => {
+      const s = await connect(romeo, transport.service, { resource: 'balcony', sasl2: false })
       assert.equal(s.jid, `${romeo.jid}/balcony`)
       await s.xmpp.stop()
     })
 
-    for (const mechanism of ['PLAIN', 'SCRAM-SHA-1']) {
-      test(`a wrong password is not-authorized with ${mechanism}`, async () => {
-        await assert.rejects(connect({ ...romeo, password: 'not-the-password' }, transport.service, { mechanism }),
-          (error) => error.condition === 'not-authorized')
-      })
+    for (const sasl2 of [true, false]) {
+      for (const mechanism of ['PLAIN', 'SCRAM-SHA-1']) {
+        const by = `${mechanism} by ${sasl2 ? 'SASL2' : 'SASL'}`
+        test(`${by} lets in`, async () => {
+          const s = await connect(romeo, transport.service, { mechanism, sasl2 })
+          assert.equal(s.jid.split('/')[0], romeo.jid)
+          assert.equal((await s.xmpp.iqCaller.get(xml('query', NS_ROSTER), undefined, 5000)).attrs.xmlns, NS_ROSTER)
+          assert.deepEqual(s.errors, [])
+          await s.xmpp.stop()
+        })
+
+        test(`a wrong password is not-authorized with ${by}`, async () => {
+          const wrong = { ...romeo, password: 'not-the-password' }
+          await assert.rejects(connect(wrong, transport.service, { mechanism, sasl2 }),
+            (error) => error.condition === 'not-authorized')
+        })
+      }
     }
+
+    test('stream management is on as soon as the resource is bound', { skip: xmppOnly && 'servers differ' }, async () => {
+      assert.equal(r.xmpp.streamManagement.enabled, true)
+      const acked = new Promise((resolve) => r.xmpp.streamManagement.once('ack', resolve))
+      await say(r, juliet.jid, 'counted')
+      await j.inbox.next(isMessage('counted'), 'the message that is counted')
+      assert.ok(await acked)
+    })
+
+    test('a client that is known logs in with its token', { skip: xmppOnly && 'servers differ' }, async () => {
+      const installation = crypto.randomUUID()
+      const shelf = { token: null, saved: 0 }
+      const first = await known(romeo, transport.service, installation, shelf)
+      assert.equal(shelf.saved, 1)
+      assert.equal(shelf.token.mechanism, 'HT-SHA-256-NONE')
+      const days = (new Date(shelf.token.expiry) - Date.now()) / 86_400_000
+      assert.ok(days > 20 && days < 22, shelf.token.expiry)
+      await first.xmpp.stop()
+      // The password is of no use now, and the resource is the same again.
+      const forgetful = { ...romeo, password: 'forgotten' }
+      for (let time = 0; time < 2; time++) {
+        const again = await known(forgetful, transport.service, installation, shelf)
+        assert.equal(again.jid, first.jid)
+        assert.equal((await again.xmpp.iqCaller.get(xml('query', NS_ROSTER), undefined, 5000)).attrs.xmlns, NS_ROSTER)
+        await again.xmpp.stop()
+      }
+      assert.equal(shelf.saved, 1, 'the token goes on')
+      // Somewhere else it is nobody's, and the library falls back to the password.
+      await assert.rejects(known(forgetful, transport.service, crypto.randomUUID(), { ...shelf }),
+        (error) => error.condition === 'not-authorized')
+      const other = await known(romeo, transport.service, crypto.randomUUID(), { ...shelf })
+      assert.notEqual(other.jid, first.jid)
+      await other.xmpp.stop()
+    })
+
+    test('a session goes on after a cut', { skip: xmppOnly && 'servers differ' }, async () => {
+      const nurse = await newUser('nurse')
+      const s = await connect(nurse, transport.service)
+      await comeOnline(s)
+      const gone = new Promise((resolve) => s.xmpp.once('disconnect', resolve))
+      const raw = s.xmpp.socket.socket ?? s.xmpp.socket
+      if (raw.terminate) raw.terminate()
+      else raw.destroy()
+      await gone
+      await say(r, nurse.jid, 'while you were away')
+      await r.xmpp.iqCaller.request(xml('iq', { type: 'get', to: server.domain }, xml('ping', NS_PING)), 5000)
+      // With the login, as the library knows of a session; it is online again without saying so.
+      const resumed = new Promise((resolve) => s.xmpp.streamManagement.once('resumed', resolve))
+      await s.xmpp.connect(transport.service)
+      await Promise.race([s.xmpp.open({ domain: server.domain }), resumed])
+      await resumed
+      assert.equal(s.xmpp.jid.toString(), s.jid)
+      await s.inbox.next(isMessage('while you were away'), 'what was said meanwhile')
+      assert.deepEqual(s.errors, [])
+      await s.xmpp.stop()
+    })
 
     test('messages go both ways, with the full JID of the sender and the id as sent', async () => {
       const id = await say(r, juliet.jid, 'What light through yonder window breaks?')

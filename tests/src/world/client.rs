@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use net::shard::Port;
@@ -48,6 +49,15 @@ struct Bosh {
     rid: u64,
     /// Requests that are not answered yet, oldest first.
     pipes: VecDeque<usize>,
+}
+
+/// How a client shows by SASL2 who it is.
+#[derive(Clone, Copy, Debug)]
+pub enum Showing<'a> {
+    /// PLAIN.
+    Password,
+    /// HT-SHA-256-NONE, with a token from an earlier login.
+    Token(&'a str),
 }
 
 /// What ended a login.
@@ -130,6 +140,46 @@ impl World {
         };
         self.authenticate(client, &jid, &password)?;
         self.bind(client, resource)
+    }
+
+    /// Logs a user in by SASL2 (XEP-0388): `agent` is the installation's id, and `wishes` is what else the client wants. What comes of
+    /// it is left to be read.
+    pub fn enter(
+        &mut self,
+        client: Client,
+        user: &str,
+        showing: Showing<'_>,
+        agent: &str,
+        wishes: &str,
+    ) -> Result<(), Refused> {
+        let user = self.user(user);
+        self.expect_some(client, "<stream:features")?;
+        let local = user.jid.split_once('@').map_or(&*user.jid, |(local, _)| local);
+        let (mechanism, message) = match showing {
+            Showing::Password => ("PLAIN", format!("\0{local}\0{}", user.password).into_bytes()),
+            Showing::Token(token) => {
+                let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
+                let tag = hmac::sign(&key, b"Initiator");
+                ("HT-SHA-256-NONE", [local.as_bytes(), b"\0", tag.as_ref()].concat())
+            }
+        };
+        let message = BASE64.encode(message);
+        self.send(
+            client,
+            &format!(
+                "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='{mechanism}'><initial-response>{message}</initial-response>\
+                 <user-agent id='{agent}'/>{wishes}</authenticate>"
+            ),
+        );
+        self.collect(client);
+        let state = &mut self.clients[client.0];
+        let success = state.ready.iter().find(|element| element.starts_with("<success"));
+        let jid = success.and_then(|success| {
+            let (_, rest) = success.split_once("<authorization-identifier>")?;
+            rest.split_once("</authorization-identifier>").map(|(jid, _)| jid.to_owned())
+        });
+        state.jid = jid.unwrap_or_default();
+        Ok(())
     }
 
     /// A client that sends its whole login and more in one go, without waiting for answers, and lets nothing happen yet.
@@ -426,7 +476,7 @@ fn read_tcp(framer: &mut Framer, bytes: &[u8], ready: &mut VecDeque<String>) -> 
             match frame {
                 Frame::Element(element) => {
                     // RFC 6120 §6.4.6, §5.4.3.3: a new stream follows.
-                    restart = element.starts_with(b"<success") || element.starts_with(b"<proceed");
+                    restart = element.starts_with(b"<success xmlns=\"urn:ietf") || element.starts_with(b"<proceed");
                     ready.push_back(String::from_utf8_lossy(element).into_owned());
                 }
                 Frame::End => ended = true,

@@ -28,7 +28,8 @@ impl Account {
         let mut batch = Batch::default();
         let token = fast::enter(self.id, entry, &mut rows, turn.now.stamp, &mut batch)?;
         let (Ok(token_until), true) = (token, self.trusts(entry)) else { return Ok(Err(Condition::NotAuthorized)) };
-        let mut entered = Entered { token_until, ..Entered::default() };
+        let secret_version = self.record.as_ref().map(|record| record.secret_version);
+        let mut entered = Entered { token_until, secret_version, ..Entered::default() };
         if let Some(bind) = &entry.bind {
             let bound = self.held_back(turn, |account, turn| account.binds(session, bind, entry, &mut entered, turn));
             if let Err(condition) = bound {

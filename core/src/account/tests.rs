@@ -182,7 +182,8 @@ fn a_token_is_written_and_a_refusal_changes_nothing() {
     let mut account = account();
     let wish = Entry { wanted: Some(HashedToken::Unbound), ..entry("a/part", "") };
     let (entered, out) = enters(&mut account, 1, &wish);
-    assert!(entered.expect("there is room").token_until.is_some());
+    let entered = entered.expect("there is room");
+    assert!(entered.token_until.is_some() && entered.secret_version == Some(FIRST_SECRET));
     assert!(matches!(out[..], [Effect::Write(_)]), "{out:?}");
 
     let gone = Shown { seed: Seed::new([9; 16]), count: None, invalidate: false };

@@ -127,8 +127,8 @@ pub enum Reply {
 /// What a client wants of its account together with its login. XEP-0388
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Which password of the user held when the client showed that it knows a secret, to hold still; none for a token, which is
-    /// looked for again.
+    /// Which password of the user held when the client showed that it knows a secret, to hold still; none with a token that is
+    /// shown, which is looked for again.
     pub secret_version: Option<u64>,
     /// The client's installation, if it has named it.
     pub client: Option<ClientId>,
@@ -177,6 +177,8 @@ pub struct Entered {
     pub done: Vec<&'static str>,
     /// The fresh token is good until then; it is none without.
     pub token_until: Option<Timestamp>,
+    /// Which password of the user held then: what else the client wishes is for nobody who knows an older one.
+    pub secret_version: Option<u64>,
 }
 
 /// What a session makes of an element.

@@ -171,6 +171,8 @@ impl ExpectEntry {
         let ExpectEntry { who, mut passage } = self;
         if passage.wishes.resume.is_some() {
             passage.tokens = Some(entered.token_until);
+            // The token was looked for, and will not be again.
+            passage.secret_version = entered.secret_version;
             return passage.go_on(who, call);
         }
         Ok(Next::To(passage.success(who, entered, call)))

@@ -234,6 +234,7 @@ impl Pair {
             tracked: false,
             done: if self.bound.is_empty() { Vec::new() } else { vec!["urn:x"] },
             token_until: entry.wanted.map(|_| Timestamp::from_secs(1_583_938_575)),
+            secret_version: Some(4),
         };
         self.entries.push(entry);
         self.refuse_bind.map_or(Reply::Entered(Box::new(entered)), Reply::Refused)

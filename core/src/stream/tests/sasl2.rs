@@ -332,6 +332,11 @@ fn a_token_is_used_before_it_brings_anything_about() {
     assert_eq!(pair.asks, ["tokens", "move", "enter", "resume", "enter"]);
     let [first, second] = &pair.entries[..] else { panic!("{:?}", pair.entries) };
     assert!(first.wanted.is_some() && second.wanted.is_none() && second.shown.is_none() && second.bind.is_some());
+    assert_eq!(
+        (first.secret_version, second.secret_version),
+        (None, Some(4)),
+        "a password changed between them is noticed"
+    );
     let given = first.fresh.token(&[9; 32], AccountId { app: AppId(7), user: UserId(1) });
     assert!(said.contains("<failed ") && said.contains("<bound ") && said.contains(&*given), "{said}");
     let (pair, said) = login("known", Some(Condition::NotAuthorized));

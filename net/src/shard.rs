@@ -514,8 +514,8 @@ impl<D: Desk> Shard<D> {
             (State::Account(account), Input::Stanza(session, stanza)) => {
                 self.owned_stanza(account, session, &stanza, rows, owner)
             }
-            (State::Account(account), Input::Attach(conn, jid)) => {
-                self.attach(account, conn, &jid);
+            (State::Account(account), Input::Attach(conn, jid, secret_version)) => {
+                self.attach(account, conn, &jid, secret_version);
                 Ok(())
             }
             (State::Account(account), Input::Enter(conn, entry)) => {
@@ -777,7 +777,7 @@ impl<D: Desk> Shard<D> {
         for input in waiting {
             match input {
                 Input::Note(note) => replies.extend(unanswered(&note)),
-                Input::Attach(conn, _) | Input::Reattach(conn, ..) | Input::Enter(conn, _) => attaching.push(conn),
+                Input::Attach(conn, ..) | Input::Reattach(conn, ..) | Input::Enter(conn, _) => attaching.push(conn),
                 Input::Stanza(..) | Input::Detach(..) | Input::Resume(_) => {}
             }
         }
@@ -814,7 +814,7 @@ impl<D: Desk> Shard<D> {
                 }
             }
             Input::Stanza(session, _) => self.end_session(session, Ending::InternalServerError),
-            Input::Attach(conn, _) | Input::Reattach(conn, ..) | Input::Enter(conn, _) => self.attach_failed(conn),
+            Input::Attach(conn, ..) | Input::Reattach(conn, ..) | Input::Enter(conn, _) => self.attach_failed(conn),
             Input::Detach(..) => {}
             Input::Resume(_) => {
                 self.with_dialog(owner, |dialog, turn| dialog.give_up(turn));

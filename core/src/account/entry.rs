@@ -27,7 +27,9 @@ impl Account {
     ) -> Result<Result<Entered, Condition>, Unreadable> {
         let mut batch = Batch::default();
         let token = fast::enter(self.id, entry, &mut rows, turn.now.stamp, &mut batch)?;
-        let (Ok(token_until), true) = (token, self.trusts(entry)) else { return Ok(Err(Condition::NotAuthorized)) };
+        let (Ok(token_until), true) = (token, self.trusts(entry.secret_version)) else {
+            return Ok(Err(Condition::NotAuthorized));
+        };
         let secret_version = self.record.as_ref().map(|record| record.secret_version);
         let mut entered = Entered { token_until, secret_version, ..Entered::default() };
         if let Some(bind) = &entry.bind {
@@ -40,10 +42,10 @@ impl Account {
         Ok(Ok(entered))
     }
 
-    /// Whether what the client has shown is still worth anything.
-    fn trusts(&self, entry: &Entry) -> bool {
+    /// Whether a secret that a client showed while this was the version of the password is still worth anything.
+    pub fn trusts(&self, secret_version: Option<u64>) -> bool {
         let Some(record) = &self.record else { return false };
-        entry.secret_version.is_none_or(|version| version == record.secret_version)
+        secret_version.is_none_or(|version| version == record.secret_version)
     }
 
     fn binds(

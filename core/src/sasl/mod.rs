@@ -18,6 +18,7 @@
 //! Names that no account has take every step that real ones take, with [`Credentials::decoy`], and fail at the same one.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use crate::jid::{AppId, BareJid, Domain, Jid, UserId};
 use crate::owner::AccountId;
@@ -276,34 +277,47 @@ pub enum Proof {
 
 /// Proof that a client has shown it knows a secret of this account. Only an exchange that succeeded makes one.
 #[derive(PartialEq, Eq)]
-pub struct Authenticated(AccountId);
+pub struct Authenticated {
+    account: AccountId,
+    secret_version: Option<NonZeroU64>,
+}
 
 impl Authenticated {
     /// For tests of what comes after login.
     #[cfg(test)]
     pub(crate) fn in_test(account: AccountId) -> Self {
-        Self(account)
+        Self { account, secret_version: None }
     }
 
     /// The account.
     pub fn account(&self) -> AccountId {
-        self.0
+        self.account
+    }
+
+    /// Which password of the user held then, if that is known: with another one in its place the proof is worth nothing any more.
+    pub fn secret_version(&self) -> Option<u64> {
+        self.secret_version.map(NonZeroU64::get)
+    }
+
+    /// The same, with the version of the password that held then.
+    pub(crate) fn with_secret(self, version: Option<u64>) -> Self {
+        Self { secret_version: version.and_then(NonZeroU64::new), ..self }
     }
 
     /// The user.
     pub fn user(&self) -> UserId {
-        self.0.user
+        self.account.user
     }
 
     /// The user's application.
     pub fn app(&self) -> AppId {
-        self.0.app
+        self.account.app
     }
 }
 
 impl fmt::Debug for Authenticated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Authenticated({})", self.0)
+        write!(f, "Authenticated({})", self.account)
     }
 }
 
@@ -338,7 +352,9 @@ impl Login {
     /// `account` is `None` for names that no account can have: they fail like a wrong password, whatever was checked.
     fn finish(self, shown: Option<Proof>, additional: Vec<u8>) -> Step {
         match self.account.zip(shown) {
-            Some((account, proof)) => Step::Success { who: Authenticated(account), proof, additional },
+            Some((account, proof)) => {
+                Step::Success { who: Authenticated { account, secret_version: None }, proof, additional }
+            }
             None => Step::Failure(SaslCondition::NotAuthorized),
         }
     }

@@ -30,9 +30,9 @@ pub(super) fn negotiate(state: ExpectBind, iq: Element<'_>, call: &mut Call<'_, 
         refuse_iq(iq, &error, call)?;
         return Ok(Next::To(State::Bind(state)));
     };
-    let account = state.who.account();
+    let (account, secret_version) = (state.who.account(), state.who.secret_version());
     let attach = ExpectAttach { who: state.who, id: iq.attr("id").map(Into::into) };
-    Ok(Next::Ask(State::Attach(Box::new(attach)), Ask::Bind { account, jid, chosen }))
+    Ok(Next::Ask(State::Attach(Box::new(attach)), Ask::Bind { account, jid, chosen, secret_version }))
 }
 
 impl ExpectAttach {

@@ -74,6 +74,8 @@ pub enum Ask {
         jid: FullJid,
         /// Whether the client asked for this resource.
         chosen: bool,
+        /// Which password of the user held when the client logged in; with another one in its place it is refused.
+        secret_version: Option<u64>,
     },
     /// Give the connection the session of an earlier one, if that can be; then [`Reply::Resumed`] or [`Reply::NotResumed`], or the
     /// stream is closed. What the session has to say goes out after the answer. XEP-0198 §5

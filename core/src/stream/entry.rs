@@ -22,7 +22,6 @@ pub(super) struct Passage {
     pub client: ExpectLogin,
     pub wishes: Box<Wishes>,
     pub proof: Proof,
-    pub secret_version: Option<u64>,
     /// The mechanism's last message.
     pub additional: Vec<u8>,
     /// What a token would be made of that the client gets.
@@ -55,14 +54,14 @@ impl Passage {
     /// then the session it had, and a new one only without that. XEP-0198 §9.2, XEP-0386 §3.2
     fn go_on(mut self: Box<Self>, who: Authenticated, call: &mut Call<'_, '_>) -> Turned {
         let account = who.account();
-        let mut entry = self.entry(account, call);
+        let mut entry = self.entry(&who, call);
         let has_tokens = entry.shown.is_some() || entry.wanted.is_some();
         if has_tokens && self.wishes.resume.is_some() {
             entry.bind = None;
         } else if let Some(resume) = self.wishes.resume.take() {
             // BOSH has sessions of its own, and none of them is resumable.
             if let (Some((token, count)), true) = (resume.request, call.transport != Transport::Bosh) {
-                let state = State::Resume(ExpectResume { who, passage: Some(self) });
+                let state = State::Resume(Box::new(ExpectResume { who, passage: Some(self) }));
                 return Ok(Next::Ask(state, Ask::Resume { account, token, count }));
             }
             self.not_resumed = Some(None);
@@ -76,7 +75,8 @@ impl Passage {
     }
 
     /// What to ask of the account.
-    fn entry(&self, account: AccountId, call: &mut Call<'_, '_>) -> Entry {
+    fn entry(&self, who: &Authenticated, call: &mut Call<'_, '_>) -> Entry {
+        let account = who.account();
         let secret = call.host.terms.decoy_secret;
         let agent = self.wishes.agent.as_deref();
         let client = agent.and_then(|agent| ClientId::of(secret, account, agent));
@@ -88,7 +88,7 @@ impl Passage {
         // A session of the API ends, and a token for it would not.
         let may_have = client.is_some() && self.proof != Proof::Session;
         Entry {
-            secret_version: self.secret_version,
+            secret_version: who.secret_version(),
             client,
             shown: shown.filter(|_| self.tokens.is_none()),
             wanted: self.wishes.token.filter(|_| may_have && self.tokens.is_none()),
@@ -169,10 +169,10 @@ impl ExpectEntry {
     /// The account has done what was asked, and that is on disk.
     pub(super) fn entered(self, entered: Entered, call: &mut Call<'_, '_>) -> Turned {
         let ExpectEntry { who, mut passage } = self;
+        // A token was looked for now, and will not be again.
+        let who = who.with_secret(entered.secret_version);
         if passage.wishes.resume.is_some() {
             passage.tokens = Some(entered.token_until);
-            // The token was looked for, and will not be again.
-            passage.secret_version = entered.secret_version;
             return passage.go_on(who, call);
         }
         Ok(Next::To(passage.success(who, entered, call)))
@@ -180,8 +180,8 @@ impl ExpectEntry {
 
     /// The account does not take the client in, and nothing has changed.
     pub(super) fn refused(self, condition: Condition, call: &mut Call<'_, '_>) -> Turned {
-        let Passage { client, wishes, secret_version, .. } = *self.passage;
-        let attempt = Attempt { client, profile: Profile::Sasl2(wishes), secret_version };
+        let Passage { client, wishes, .. } = *self.passage;
+        let attempt = Attempt { client, profile: Profile::Sasl2(wishes), secret_version: None };
         let condition = match condition {
             // The secret was replaced between being shown and being used.
             Condition::NotAuthorized => SaslCondition::NotAuthorized,

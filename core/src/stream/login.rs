@@ -235,6 +235,7 @@ impl Attempt {
                 }
             }
             Step::Success { who, proof, additional } => {
+                let who = who.with_secret(self.secret_version);
                 let account = who.account();
                 let passage = match self.profile {
                     Profile::Sasl => {
@@ -248,14 +249,13 @@ impl Attempt {
                     }
                     // What it says depends on what the account makes of the client's wishes.
                     Profile::Sasl2(wishes) => {
-                        let Attempt { client, secret_version, .. } = self;
+                        let client = self.client;
                         let mut random = [0; 16];
                         call.host.random.fill(&mut random);
                         Some(Box::new(Passage {
                             client,
                             wishes,
                             proof,
-                            secret_version,
                             additional,
                             fresh: Seed::new(random),
                             tokens: None,
@@ -263,7 +263,7 @@ impl Attempt {
                         }))
                     }
                 };
-                Ok(Next::Ask(State::Move(ExpectMove { who, passage }), Ask::Move(account)))
+                Ok(Next::Ask(State::Move(Box::new(ExpectMove { who, passage })), Ask::Move(account)))
             }
             Step::Failure(condition) => self.fail(condition, call),
         }

@@ -19,7 +19,7 @@ pub(super) fn negotiate(state: ExpectBind, resume: Element<'_>, call: &mut Call<
     };
     let account = state.who.account();
     let expect = ExpectResume { who: state.who, passage: None };
-    Ok(Next::Ask(State::Resume(expect), Ask::Resume { account, token, count }))
+    Ok(Next::Ask(State::Resume(Box::new(expect)), Ask::Resume { account, token, count }))
 }
 
 /// What the client comes back with, and how many stanzas it has taken.

@@ -43,7 +43,7 @@ pub(super) enum State {
     /// Asked [`Ask::Tokens`].
     Tokens(Box<ExpectTokens>),
     /// Asked [`Ask::Move`].
-    Move(ExpectMove),
+    Move(Box<ExpectMove>),
     /// Asked [`Ask::Enter`].
     Enter(Box<ExpectEntry>),
     /// The header after login.
@@ -53,7 +53,7 @@ pub(super) enum State {
     /// Asked [`Ask::Bind`].
     Attach(Box<ExpectAttach>),
     /// Asked [`Ask::Resume`].
-    Resume(ExpectResume),
+    Resume(Box<ExpectResume>),
     /// Stanzas pass.
     Bound(Bound),
     /// Nothing passes.
@@ -212,10 +212,9 @@ impl State {
     /// Who the stream belongs to, once SASL has said so.
     pub(super) fn who(&self) -> Option<&Authenticated> {
         match self {
-            State::Move(ExpectMove { who, .. })
-            | State::Restart(ExpectRestart { who })
-            | State::Bind(ExpectBind { who })
-            | State::Resume(ExpectResume { who, .. }) => Some(who),
+            State::Restart(ExpectRestart { who }) | State::Bind(ExpectBind { who }) => Some(who),
+            State::Move(expect) => Some(&expect.who),
+            State::Resume(expect) => Some(&expect.who),
             State::Attach(attach) => Some(&attach.who),
             State::Enter(entry) => Some(&entry.who),
             State::Header(_)

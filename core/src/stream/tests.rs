@@ -54,6 +54,8 @@ struct Pair {
     flow: Flow,
     /// Names of all asks so far.
     asks: Vec<&'static str>,
+    /// Which password had let in whoever bound a resource with an iq.
+    binds: Vec<Option<u64>>,
     refuse_bind: Option<Condition>,
     unavailable: bool,
     /// What was asked of the account.
@@ -79,6 +81,7 @@ impl Pair {
             heard: Vec::new(),
             flow: Flow::Continue,
             asks: Vec::new(),
+            binds: Vec::new(),
             refuse_bind: None,
             unavailable: false,
             entries: Vec::new(),
@@ -200,7 +203,8 @@ impl Pair {
             Ask::Tokens(account, client) => ("tokens", Reply::Tokens(self.tokens_of(account, client))),
             Ask::Move(_) => ("move", Reply::Moved),
             Ask::Enter(account, entry) => ("enter", self.enters(account, *entry)),
-            Ask::Bind { account, jid, .. } => {
+            Ask::Bind { account, jid, secret_version, .. } => {
+                self.binds.push(secret_version);
                 assert_eq!(account.at(&self.domain), jid.to_bare());
                 ("bind", self.refuse_bind.map_or(Reply::Bound(jid), Reply::Refused))
             }

@@ -37,7 +37,8 @@ pub(super) enum Input {
     Note(Note),
     /// A stanza that had to wait; it takes a client stream's declarations for granted.
     Stanza(SessionId, Bytes),
-    Attach(ConnId, FullJid),
+    /// A client that has logged in while this was the version of its password, and wants a resource.
+    Attach(ConnId, FullJid, Option<u64>),
     /// A client that has logged in, with what it wishes.
     Enter(ConnId, Box<Entry>),
     /// A connection whose client comes back with this, having taken so many stanzas.

@@ -148,7 +148,9 @@ impl<D: Desk> Shard<D> {
             Ask::Resume { account, token, count } => {
                 self.offer(Owner::Account(account), Input::Reattach(id, token, count));
             }
-            Ask::Bind { account, jid, chosen: _ } => self.offer(Owner::Account(account), Input::Attach(id, jid)),
+            Ask::Bind { account, jid, secret_version, chosen: _ } => {
+                self.offer(Owner::Account(account), Input::Attach(id, jid, secret_version));
+            }
             Ask::Enter(account, entry) => self.offer(Owner::Account(account), Input::Enter(id, entry)),
         }
     }
@@ -190,9 +192,12 @@ impl<D: Desk> Shard<D> {
     }
 
     /// An account gives a connection a session.
-    pub(super) fn attach(&mut self, account: &mut Account, conn: ConnId, jid: &FullJid) {
+    pub(super) fn attach(&mut self, account: &mut Account, conn: ConnId, jid: &FullJid, secret_version: Option<u64>) {
         let Some(transport) = self.conns.get_mut(conn).map(|conn| conn.line.transport()) else { return };
         let replaceable = transport != Some(Transport::Bosh);
+        if !account.trusts(secret_version) {
+            return self.attached.push((conn, Some(Reply::Refused(Condition::NotAuthorized))));
+        }
         self.last_session += 1;
         let session = SessionId(self.last_session);
         let bound = self.turn(|turn| account.bind(session, jid, replaceable, turn));

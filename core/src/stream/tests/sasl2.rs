@@ -344,6 +344,19 @@ fn a_token_is_used_before_it_brings_anything_about() {
     assert!(said.contains("<not-authorized "), "{said}");
 }
 
+#[test]
+fn a_resource_is_bound_for_the_password_that_let_the_client_in() {
+    let (mut old, mut new, mut with_token) = (Pair::authenticated(), Pair::opened(), Pair::opened());
+    new.says(&authenticate("secret", "<resume xmlns='urn:xmpp:sm:3' h='5' previd='unknown'/>"));
+    with_token.tokens = vec![kept(3, HashedToken::Unbound)];
+    let (message, _) = hashed("1-7", &token(3), &[]);
+    with_token.says(&with_mechanism("HT-SHA-256-NONE", &message, &(agent() + "<fast xmlns='urn:xmpp:fast:0'/>")));
+    for (pair, version) in [(&mut old, 1), (&mut new, 1), (&mut with_token, 4)] {
+        assert!(pair.says(BIND).contains("<jid>1-7@localhost/desk</jid>"));
+        assert_eq!(pair.binds, [Some(version)]);
+    }
+}
+
 // §2.6.2
 #[test]
 fn failures_leave_the_stream_as_it_was() {

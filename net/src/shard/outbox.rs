@@ -134,7 +134,7 @@ impl Outbox {
         self.tracker.as_ref().is_some_and(|tracker| !tracker.over)
     }
 
-    /// Nobody will come back.
+    /// Whether the stream was ended, so that nobody will come back.
     pub fn set_over(&mut self, over: bool) {
         if let Some(tracker) = &mut self.tracker {
             tracker.over = over;
@@ -216,3 +216,106 @@ impl Outbox {
 const UNASKED_MAX: usize = 64;
 /// Room for this many pieces is kept while a connection is busy.
 const KEPT_SLOTS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use proto::stanza::Backing;
+
+    use super::*;
+
+    fn stanza(text: &'static str) -> Piece {
+        Piece::Stanza(Bytes::from_static(text.as_bytes()))
+    }
+
+    fn message(row: u64) -> Piece {
+        let stanza = Bytes::from_static(b"<message/>");
+        Piece::Entrusted(Entrusted { stanza, backing: Backing::Row(row) })
+    }
+
+    /// An outbox that has sent these; returns how often the client was asked.
+    fn sent(outbox: &mut Outbox, pieces: impl IntoIterator<Item = Piece>) -> usize {
+        pieces.into_iter().for_each(|piece| outbox.push(piece));
+        std::iter::from_fn(|| outbox.pop()).filter(|piece| matches!(piece, Piece::Nonza(_))).count()
+    }
+
+    #[test]
+    fn what_is_not_tracked_is_gone_once_it_is_sent() {
+        let mut outbox = Outbox::default();
+        assert_eq!(sent(&mut outbox, [stanza("<presence/>"), message(1)]), 0);
+        assert!(outbox.is_flushed());
+        assert_eq!(outbox.acked(7), Ok(Vec::new()));
+        let remains = outbox.remains();
+        assert!(!remains.resumable && remains.sent.is_empty() && remains.waiting.is_empty());
+    }
+
+    #[test]
+    fn what_is_tracked_is_kept_until_it_is_acknowledged() {
+        let mut outbox = Outbox::default();
+        let track = Piece::Track(Bytes::from_static(b"<enabled/>"));
+        assert_eq!(sent(&mut outbox, [stanza("<presence/>"), track]), 0, "what came before does not count");
+        assert_eq!(sent(&mut outbox, [stanza("<iq/>"), message(1), message(2)]), 1, "asked once, at the end");
+        assert!(!outbox.is_flushed());
+        assert_eq!(outbox.bytes(), 0);
+        assert_eq!(outbox.kept_bytes(), 25);
+        assert_eq!(outbox.acked(2), Ok(vec![1]));
+        assert_eq!(sent(&mut outbox, []), 1, "asked again for the rest");
+        assert_eq!(outbox.acked(4), Err(3), "more than there was");
+        outbox.push(message(3));
+        let remains = outbox.remains();
+        assert!(remains.resumable);
+        let rows = |left: &[Leftover]| left.iter().filter_map(Leftover::row).collect::<Vec<_>>();
+        assert_eq!((remains.acked, rows(&remains.sent), rows(&remains.waiting)), (2, vec![2], vec![3]));
+    }
+
+    #[test]
+    fn counts_go_around() {
+        let mut outbox = Outbox::default();
+        outbox.track_from(u32::MAX);
+        sent(&mut outbox, [message(1), message(2), message(3)]);
+        assert_eq!(outbox.acked(u32::MAX - 1), Err(2), "less than before is far more");
+        assert_eq!(outbox.acked(0), Ok(vec![1]));
+        assert_eq!(outbox.acked(3), Err(2));
+        assert_eq!(outbox.acked(2), Ok(vec![2, 3]));
+        assert_eq!(sent(&mut outbox, []), 1, "after the answer that left something");
+        assert!(outbox.is_flushed());
+        assert_eq!(outbox.kept_bytes(), 0);
+    }
+
+    #[test]
+    fn a_client_that_is_always_busy_is_asked_in_between() {
+        let mut outbox = Outbox::default();
+        outbox.track_from(0);
+        for row in 0..UNASKED_MAX as u64 {
+            outbox.push(message(row));
+            outbox.push(message(row));
+            let piece = outbox.pop();
+            assert!(matches!(piece, Some(Piece::Entrusted(_))), "not before so many: {row}");
+        }
+        let asked = std::iter::from_fn(|| outbox.pop()).filter(|piece| matches!(piece, Piece::Nonza(_))).count();
+        assert_eq!(asked, 1, "and not twice before it answers");
+    }
+
+    #[test]
+    fn what_ended_is_not_come_back_to_and_is_asked_nothing() {
+        let mut outbox = Outbox::default();
+        outbox.track_from(0);
+        outbox.set_over(true);
+        assert_eq!(sent(&mut outbox, [message(1)]), 0);
+        outbox.push_late(message(2));
+        assert!(outbox.is_empty(), "too late to be sent");
+        let remains = outbox.remains();
+        assert!(!remains.resumable);
+        assert_eq!((remains.sent.len(), remains.waiting.len()), (1, 1));
+    }
+
+    #[test]
+    fn nobody_waits_for_what_was_taken_out() {
+        let mut outbox = Outbox::default();
+        outbox.track_from(0);
+        sent(&mut outbox, [message(1)]);
+        outbox.set_when_flushed(Owner::App(proto::jid::user::AppId(1)), Note::Taken(Vec::new()));
+        assert!(outbox.take_when_flushed().is_none());
+        let _remains = outbox.remains();
+        assert!(outbox.is_flushed() && outbox.take_when_flushed().is_none());
+    }
+}

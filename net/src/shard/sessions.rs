@@ -397,13 +397,13 @@ impl<D: Desk> Shard<D> {
             Line::Bosh(line) => line.session.pending_bytes(),
             Line::Tcp(_) | Line::WebSocket(_) | Line::Http(_) | Line::AtWork => 0,
         };
-        let waits = conn.outbox.kept_bytes() + in_session;
-        if waits > max {
-            self.counts.slow_readers += 1;
+        let is_too_slow = conn.outbox.kept_bytes() + in_session > max;
+        if is_too_slow {
             conn.outbox.set_over(true);
         }
         self.conns.touch(id);
-        if waits > max {
+        if is_too_slow {
+            self.counts.slow_readers += 1;
             self.conns.direct(id, Directive::Close);
         }
     }

@@ -321,7 +321,8 @@ connections_max = 0
 
     def make(self, what, *arguments):
         app, key, secret = self.keys()
-        access = ["--api", f"http://127.0.0.1:{self.api}", "--app", app, "--key", key, "--secret", secret]
+        # With `=`: a secret may begin with a dash.
+        access = [f"--api=http://127.0.0.1:{self.api}", f"--app={app}", f"--key={key}", f"--secret={secret}"]
         subprocess.run([self.options.bench, what, "rookery", *access, *arguments], check=True)
 
     def populate(self):

@@ -21,6 +21,7 @@ use crate::ext::{self, fast};
 use crate::jid::FullJid;
 use crate::limits::RESOURCES_MAX;
 use crate::model::account::{self as record, AccountRow};
+use crate::model::upload::{self, FileId, Upload};
 use crate::model::{inbox, jobs};
 use crate::ns;
 use crate::owner::{AccountId, Owner};
@@ -424,7 +425,12 @@ impl Account {
         match note {
             Note::Stanza(parcel) => self.plan_parcel(parcel, site),
             Note::Command { command, .. } => match command {
-                Command::Account(record::Command::Record(command)) => record::plan(self.id, command),
+                Command::Account(record::Command::Record(command)) => match command {
+                    // Its files are no rows, and go by themselves.
+                    record::RecordCommand::Delete => record::plan(self.id, command).and(upload::reads(self.id)),
+                    command => record::plan(self.id, command),
+                },
+                Command::Account(record::Command::Upload(command)) => upload::plan(self.id, command),
                 Command::Account(
                     record::Command::Subscription(_) | record::Command::Inbox(_) | record::Command::Judge { .. },
                 )
@@ -496,6 +502,13 @@ impl Account {
         turn: &mut Turn<'_>,
     ) -> Result<(), Unreadable> {
         let answer = match command {
+            Command::Account(record::Command::Upload(command)) => {
+                let answer = upload::apply(self.id, &command, &mut rows, turn)?;
+                if let Some(reply) = reply {
+                    turn.out.push(Effect::Answer(reply, Answer::Upload(answer)));
+                }
+                return Ok(());
+            }
             Command::Account(record::Command::Record(command)) => {
                 let removal = matches!(command, record::RecordCommand::Delete);
                 let before = self.record.as_ref().map(|row| row.secret_version);
@@ -507,7 +520,7 @@ impl Account {
                 }
                 let answer = record::apply(self.id, command, &mut rows, &mut self.record, turn)?;
                 if removal {
-                    self.wipe(turn);
+                    self.wipe(upload::all(&mut rows)?, turn);
                 } else if before.is_some() && before != self.record.as_ref().map(|row| row.secret_version) {
                     self.end_all(turn);
                 }
@@ -538,7 +551,7 @@ impl Account {
     }
 
     /// The user was removed: contacts are told, streams end, rows go.
-    fn wipe(&mut self, turn: &mut Turn<'_>) {
+    fn wipe(&mut self, files: Vec<(FileId, Upload)>, turn: &mut Turn<'_>) {
         self.end_all(turn);
         self.part_from_contacts(turn);
         let mut batch = Batch::default();
@@ -548,6 +561,9 @@ impl Account {
         }
         inbox::wipe(self.id, &mut batch);
         turn.out.write(batch);
+        if !files.is_empty() {
+            turn.out.push(Effect::RemoveFiles(files.into_iter().map(|(file, _)| file).collect()));
+        }
         self.roster = Roster::default();
         self.queue = Queue::default();
         self.parked = Parked::default();

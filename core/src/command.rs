@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Condition;
-use crate::model::{account, dialog, directory};
+use crate::model::{account, dialog, directory, upload};
 use crate::stream::Entered;
 
 /// Something to do, by the kind of owner that does it.
@@ -31,6 +31,8 @@ pub enum Answer {
     Dialog(Box<dialog::Answered>),
     /// From an account, to a client that wants to come in; not to a command.
     Entry(Box<Result<Entered, Condition>>),
+    /// From an account, about a file.
+    Upload(upload::Answer),
     /// The store refuses writes or a row cannot be read; nothing was changed.
     Unavailable,
 }

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{Answer, Command};
 use crate::ext::chain::Chain;
-use crate::ext::{self, Contacts, Service, Usual};
+use crate::ext::{self, Contacts, Service, Uploads, Usual};
 use crate::jid::user::UserId;
 use crate::limits::Limits;
 use crate::model::dialog::Pairs;
 use crate::model::jobs;
+use crate::model::upload::FileId;
 use crate::owner::{AccountId, Owner};
 use crate::row::Batch;
 use crate::stanza::{Entrusted, Leftover, Parcel, Sender};
@@ -178,6 +179,8 @@ pub enum Effect {
     WhenFlushed(SessionId, Note),
     /// Ends a session with a stream error after what is queued for it. One that is not connected is forgotten.
     End(SessionId, Ending),
+    /// Removes files, of which nobody hears whether they were there.
+    RemoveFiles(Vec<FileId>),
 }
 
 /// The ordered list that a handler fills.
@@ -284,6 +287,8 @@ pub struct Site {
     pub contacts: Arc<Contacts>,
     /// What is kept of messages that do not ask for it.
     pub archiving: Archiving,
+    /// The service that takes files, if there is one. XEP-0363
+    pub uploads: Option<Arc<Uploads>>,
     /// What the ids of private dialogs are made with.
     pub pairs: Pairs,
     /// The extensions that look at messages: all there are, but in measurements.
@@ -312,6 +317,7 @@ impl Site {
             services: Arc::new([]),
             contacts: Arc::default(),
             archiving: Archiving::default(),
+            uploads: None,
             pairs: Pairs::of(&[0; 32]),
             chain: &ext::CHAIN,
             resume_location: None,

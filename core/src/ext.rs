@@ -50,12 +50,14 @@ mod software_version;
 mod stage;
 mod stream_limits;
 mod stream_management;
+pub(crate) mod upload;
 mod vcard;
 
 pub use archive::Usual;
 use chain::{Chain, Watch};
 pub use contact_addresses::Contacts;
 pub use external_services::{Access, Secret, Service, ServiceKind, ServiceTransport};
+pub use upload::{Uploads, is_media_type, path_segment};
 
 /// Every extension the server has. The order is that of the README's list; of two that look at the same stanza the first
 /// comes first.
@@ -111,6 +113,7 @@ pub static EXTENSIONS: &[&Extension] = &[
     &bind2::SASL_2,
     &bind2::CHANNEL_BINDINGS,
     &bind2::SRV_RECORDS,
+    &upload::UPLOAD,
     &stream_limits::STREAM_LIMITS,
     &fast::FAST,
 ];
@@ -372,7 +375,9 @@ mod tests {
         }
         // RFC 6121 §2.1: every server has rosters, they are not announced. Registration is there only to be refused.
         let silent = [ns::ROSTER, ns::REGISTER];
-        for route in EXTENSIONS.iter().flat_map(|extension| extension.iq) {
+        // The service that takes files says itself what it does.
+        let routes = EXTENSIONS.iter().flat_map(|extension| extension.iq).filter(|route| route.at != At::Uploads);
+        for route in routes {
             assert!(announced.contains(route.ns) || silent.contains(&route.ns), "{route:?}");
         }
     }

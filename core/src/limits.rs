@@ -129,6 +129,16 @@ pub const ADDRESSED_BYTES_MAX: usize = 1024 * 1024;
 pub const AMP_RULES_MAX: usize = 16;
 /// JIDs in the lists of a user's archiving preferences. XEP-0441.
 pub const ARCHIVE_PREFS_JIDS_MAX: usize = 1_000;
+/// Files of one user and slots for more, whatever their size.
+pub const UPLOADS_PER_USER_MAX: usize = 5_000;
+/// Slots of one user that wait for their file.
+pub const UPLOAD_SLOTS_MAX: usize = 50;
+/// How long a slot waits for its upload to begin. XEP-0363 §8 finds 300 seconds enough.
+pub const UPLOAD_SLOT_TIME_MAX: Duration = Duration::from_secs(600);
+/// Bytes of the name that a file has in its address.
+pub const UPLOAD_NAME_BYTES_MAX: usize = 200;
+/// Bytes of a file's media type.
+pub const UPLOAD_TYPE_BYTES_MAX: usize = 127;
 
 /// What may come from a client and how long it may take; set in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub mod inbox;
 pub mod jobs;
 pub mod profile;
 pub mod token;
+pub mod upload;
 
 /// The tables of these modules, for whoever opens the store.
 pub static TABLES: &[&Table] = &[

@@ -186,6 +186,12 @@ pub const PUSH: &str = "urn:xmpp:push:0";
 pub const STANZA_ID: &str = "urn:xmpp:sid:0";
 /// XEP-0363: HTTP file upload.
 pub const UPLOAD: &str = "urn:xmpp:http:upload:0";
+/// XEP-0363 §5: what an upload is for.
+pub const UPLOAD_PURPOSE: &str = "urn:xmpp:http:upload:purpose:0";
+/// XEP-0363 §5.1: files for messages, the disco feature.
+pub const UPLOAD_FOR_MESSAGE: &str = "urn:xmpp:http:upload:purpose:0#message";
+/// XEP-0363 §5.3: files with an end of their own, the disco feature.
+pub const UPLOAD_EPHEMERAL: &str = "urn:xmpp:http:upload:purpose:0#ephemeral";
 /// XEP-0410: self-ping optimisation, the disco feature.
 pub const MUC_SELF_PING: &str = "http://jabber.org/protocol/muc#self-ping-optimization";
 /// XEP-0421: occupant ids.

@@ -14,6 +14,8 @@ pub enum Target<'a> {
     Server,
     /// An account of the same app (or a resource of the own one).
     User(AccountId, Option<&'a str>),
+    /// The service that takes files.
+    Uploads,
     /// The service that holds the rooms.
     RoomService,
     /// A room of the same app, or someone in it.
@@ -49,6 +51,9 @@ pub fn target<'a>(to: Option<&'a Jid<'_>>, me: AccountId, site: &Site) -> Target
             Some(room) if room.app == me.app => Target::Dialog(room.dialog, to.resource()),
             Some(_) | None => Target::Room,
         };
+    }
+    if site.uploads.as_ref().is_some_and(|uploads| to.domain() == &*uploads.domain) {
+        return if to.local().is_none() { Target::Uploads } else { Target::Nobody };
     }
     Target::Elsewhere
 }

@@ -60,7 +60,9 @@ fn play(stream: &[u8], read_bytes: usize, late: bool) -> Seen {
                     seen.closed = true;
                     break 'reading;
                 }
-                Step::Request(request) => request,
+                // Nobody wants it, and nothing of it is read.
+                Step::Request(request) | Step::Upload(request, _) => request,
+                Step::Body => unreachable!("no body was accepted"),
             };
             assert!(out.is_empty() && connection.deadline(&limits).is_none());
             if late && let Some(read) = reads.next() {
@@ -75,6 +77,7 @@ fn play(stream: &[u8], read_bytes: usize, late: bool) -> Seen {
                     seen.closed = true;
                     break 'reading;
                 }
+                After::Stream => unreachable!("every answer is whole"),
                 After::Upgraded(mut rest) => {
                     rest.extend(reads.flatten());
                     seen.upgraded = Some(rest);

@@ -15,6 +15,7 @@ use proto::model::dialog::{self, MessageRow, Reader, Receipt};
 use proto::model::directory::{self, Directory, apps, members, sessions};
 use proto::model::jobs;
 use proto::model::profile::Profile;
+use proto::model::upload::{Label, Upload};
 use proto::owner::AccountId;
 use proto::row::{self, Found, Key, Read, Reads, Rows, Table, Unreadable};
 use proto::sasl::{ClientId, TokenDigest};
@@ -37,7 +38,15 @@ pub fn run(data: &[u8]) {
         4 => written_again(value, sessions::SessionRow::read, |row| {
             vec![row.created_at, row.touched_at, sessions::ends_after(row.touched_at)]
         }),
-        5 => written_again(value, jobs::read, |_| Vec::new()),
+        5 => {
+            written_again(value, jobs::read, |_| Vec::new());
+            written_again(value, row_of::<Upload>, |row| {
+                let now = Timestamp::from_secs(0);
+                let _ = (row.is_open(now), row.is_over(now));
+                vec![row.given, row.day_until()].into_iter().chain(row.until).chain(row.counts_until()).collect()
+            });
+            written_again(value, Label::decode, |label| label.until.into_iter().collect());
+        }
         6 => written_again(value, row_of::<Item>, |_| Vec::new()),
         7 => written_again(value, row_of::<LastSeen>, |row| vec![row.at]),
         8 => {

@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 
 mod mistake;
 mod site;
+mod upload;
 
 pub use mistake::Mistake;
 pub use site::{ContactSettings, ServiceSettings};
+pub use upload::Upload;
 
 /// The file that is read when none is named and it is there.
 pub const FILE: &str = "rookery.toml";
@@ -42,6 +44,8 @@ pub struct Config {
     pub api: Api,
     /// What is kept of messages that do not ask for it.
     pub archive: Archive,
+    /// Files that users leave.
+    pub upload: Upload,
     /// How mail goes out.
     pub mail: Mail,
     /// What is logged.
@@ -206,6 +210,7 @@ impl Default for Config {
             shards: Shards::default(),
             api: Api::default(),
             archive: Archive::default(),
+            upload: Upload::default(),
             mail: Mail::default(),
             log: Log::default(),
             limits: LimitSettings::default(),
@@ -371,6 +376,7 @@ impl Config {
             }
         }
         self.log.level.parse::<tracing_subscriber::EnvFilter>().map_err(|error| ("level", error.to_string()))?;
+        self.upload.check(&self.domain, &[&self.domain, &self.muc_domain()])?;
         self.services.iter().try_for_each(ServiceSettings::check)?;
         self.limits.check()
     }

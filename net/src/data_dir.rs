@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config;
 use crate::conn::tls::Acceptor;
+use crate::files::Files;
 use crate::listen::Kind;
 
 /// The directory, with the lock on it held.
@@ -152,6 +153,15 @@ impl DataDir {
         write_private(&key, pair.serialize_pem().as_bytes())?;
         write_private(&cert, made.pem().as_bytes())?;
         Ok((cert, key))
+    }
+
+    /// The files that users leave; what an earlier run did not finish is removed.
+    ///
+    /// # Errors
+    /// [`DataError::Unusable`].
+    pub fn files(&self) -> Result<Files, DataError> {
+        let path = self.path.join("uploads");
+        Files::open(path.clone()).map_err(|cause| DataError::Unusable { path, cause })
     }
 
     /// Leaves word of where the server is, for the command line and for tests.

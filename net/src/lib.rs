@@ -9,7 +9,7 @@
 //!   (`run/desk.rs`).
 //! - [`conn`] is what lies between socket and shard: TLS and WebSocket frames, over memory.
 //! - `rt` is the seam to the executor; nothing else knows which one it is.
-//! - `pool` and `mail` are threads for what would hold an executor up; `metrics` and `log` are for those who watch.
+//! - `pool`, `mail` and [`files`] are threads and their work: what would hold an executor up; `metrics` and `log` are for those who watch.
 //!
 //! # Invariants
 //!
@@ -23,6 +23,7 @@ mod clock;
 pub mod config;
 pub mod conn;
 pub mod data_dir;
+pub mod files;
 pub mod listen;
 mod log;
 mod mail;

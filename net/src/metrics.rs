@@ -37,12 +37,28 @@ pub(crate) struct Gauges {
     calls: AtomicU64,
     slow_readers: AtomicU64,
     unreadable_rows: AtomicU64,
+    files_in: AtomicU64,
+    files_out: AtomicU64,
+    file_bytes_in: AtomicU64,
+    file_bytes_out: AtomicU64,
 }
 
 impl Gauges {
     /// Publishes what the shard has counted.
     pub fn set(&self, counts: &Counts, connections: (usize, usize), owners: usize) {
-        let Counts { stanzas_in, stanzas_out, logins, login_failures, calls, slow_readers, unreadable_rows } = *counts;
+        let Counts {
+            stanzas_in,
+            stanzas_out,
+            logins,
+            login_failures,
+            calls,
+            slow_readers,
+            unreadable_rows,
+            files_in,
+            files_out,
+            file_bytes_in,
+            file_bytes_out,
+        } = *counts;
         for (gauge, value) in [
             (&self.connections, connections.0 as u64),
             (&self.bound, connections.1 as u64),
@@ -54,6 +70,10 @@ impl Gauges {
             (&self.calls, calls),
             (&self.slow_readers, slow_readers),
             (&self.unreadable_rows, unreadable_rows),
+            (&self.files_in, files_in),
+            (&self.files_out, files_out),
+            (&self.file_bytes_in, file_bytes_in),
+            (&self.file_bytes_out, file_bytes_out),
         ] {
             gauge.store(value, Ordering::Relaxed);
         }
@@ -82,6 +102,10 @@ const COUNTERS: &[Named] = &[
         gauges.slow_readers.load(Ordering::Relaxed)
     }),
     ("unreadable_rows", "Stored rows that could not be read", |gauges| gauges.unreadable_rows.load(Ordering::Relaxed)),
+    ("files_in", "Files that clients have brought", |gauges| gauges.files_in.load(Ordering::Relaxed)),
+    ("files_out", "Answers with a file or a part of one", |gauges| gauges.files_out.load(Ordering::Relaxed)),
+    ("file_bytes_in", "Bytes of files taken from clients", |gauges| gauges.file_bytes_in.load(Ordering::Relaxed)),
+    ("file_bytes_out", "Bytes of files read for clients", |gauges| gauges.file_bytes_out.load(Ordering::Relaxed)),
     ("panics", "Panics that ended a connection or an input", |gauges| gauges.panics.load(Ordering::Relaxed)),
     ("tls_handshake_failures", "TLS handshakes that failed", |gauges| {
         gauges.handshake_failures.load(Ordering::Relaxed)

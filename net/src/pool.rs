@@ -1,4 +1,4 @@
-//! A few threads for work that would hold up an executor: password hashes, mail.
+//! A few threads for work that would hold up an executor: password hashes, mail, files.
 
 use std::collections::VecDeque;
 use std::io;

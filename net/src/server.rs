@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ServiceSettings};
 use crate::conn::tls::Acceptor;
 use crate::data_dir::{DataDir, DataError, Run, RunAddress};
+use crate::files::Files;
 use crate::listen::{self, Addresses, BindError, Kind};
 use crate::mail::Mailer;
 use crate::metrics::{Gauges, Pages};
@@ -43,7 +44,9 @@ pub struct Server {
     peers: Arc<[Address<Post>]>,
     pages: Arc<Pages>,
     store: Arc<Store>,
+    files: Files,
     pool: Option<Pool>,
+    files_pool: Option<Pool>,
     shards: Vec<JoinHandle<()>>,
     is_new: bool,
 }
@@ -88,7 +91,9 @@ impl Server {
     pub fn start(config: Config) -> Result<Server, ServerError> {
         preflight::check()?;
         let data = DataDir::open(&config.data_dir)?;
-        let facts = Facts { decoy_secret: data.secret("secret")?, admin_token: data.admin_token()? };
+        let files = data.files()?;
+        let facts =
+            Facts { decoy_secret: data.secret("secret")?, admin_token: data.admin_token()?, files: files.clone() };
         let muc_domain = config.muc_domain();
         let names = [&config.domain[..], &muc_domain];
         let acceptor = Arc::new(ArcSwap::from_pointee(data.acceptor(&config.tls, &names)?));
@@ -97,6 +102,7 @@ impl Server {
         let rocks = Rocks::open(&data.path().join("store"), &tables(), &Tuning::default())?;
         let store = Arc::new(Store::start(Arc::new(rocks), READERS)?);
         let pool = Pool::start("pool", usize::from(processors()).clamp(1, POOL_THREADS_MAX))?;
+        let files_pool = Pool::start("files", FILES_THREADS)?;
 
         let mailboxes = (0..shards).map(|_| Mailbox::new()).collect::<Result<Vec<Mailbox<Post>>, std::io::Error>>()?;
         let peers: Arc<[Address<Post>]> = mailboxes.iter().map(Mailbox::address).collect();
@@ -120,7 +126,9 @@ impl Server {
             peers,
             pages,
             store,
+            files,
             pool: Some(pool),
+            files_pool: Some(files_pool),
             shards: Vec::new(),
             is_new: false,
         };
@@ -129,6 +137,7 @@ impl Server {
             let desk = ServerDesk {
                 store: server.store.client(Arc::new(Answers(mailbox.address()))),
                 pool: server.pool.as_ref().map(Pool::hand).ok_or(ServerError::Shard)?,
+                files: server.files_pool.as_ref().map(Pool::hand).ok_or(ServerError::Shard)?,
                 address: mailbox.address(),
                 gauges: Arc::clone(&gauges),
                 mailer: Arc::clone(&mailer),
@@ -295,7 +304,11 @@ impl Server {
         let mut config = self.config.lock().expect("nothing panics with the configuration");
         let muc_domain = config.muc_domain();
         let acceptor = self.data.acceptor(&new.tls, &[&config.domain, &muc_domain])?;
-        let facts = Facts { decoy_secret: self.data.secret("secret")?, admin_token: self.data.admin_token()? };
+        let facts = Facts {
+            decoy_secret: self.data.secret("secret")?,
+            admin_token: self.data.admin_token()?,
+            files: self.files.clone(),
+        };
         let fixed = [
             ("domain", new.domain == config.domain),
             ("muc_domain", new.muc_domain() == config.muc_domain()),
@@ -346,6 +359,7 @@ impl Server {
             panicked |= shard.join().is_err();
         }
         self.pool = None;
+        self.files_pool = None;
         self.data.remove_run();
         self.store.flush_and_stop()?;
         if panicked { Err(ServerError::Shard) } else { Ok(()) }
@@ -370,6 +384,7 @@ impl fmt::Debug for Server {
 struct Facts {
     decoy_secret: [u8; 32],
     admin_token: String,
+    files: Files,
 }
 
 impl Facts {
@@ -386,6 +401,7 @@ impl Facts {
             services: config.services.iter().map(ServiceSettings::service).collect(),
             contacts: Arc::new(config.contacts.contacts()),
             archiving: Archiving { usual: config.archive.users, rooms: config.archive.rooms },
+            uploads: config.upload.uploads(&normal, &endpoint).map(Arc::new),
             pairs: Pairs::of(&self.decoy_secret),
             chain: &ext::CHAIN,
             resume_location: config.resume_location.as_deref().map(Into::into),
@@ -402,6 +418,8 @@ impl Facts {
             },
             domain,
             tls_required: config.tls.required_before_auth,
+            // Also when no more are taken: those that are there still go with their users and days.
+            files: Some(self.files),
             decoy_secret: self.decoy_secret,
         }
     }
@@ -437,4 +455,6 @@ const FIRST_APP: &str = "First app";
 const FIRST_APP_TIME_MAX: Duration = Duration::from_secs(10);
 const READERS: usize = 2;
 const POOL_THREADS_MAX: usize = 8;
+/// Threads that wait for the disk on behalf of those who bring and fetch files.
+const FILES_THREADS: usize = 4;
 const JOBS_PAGE_ROWS: usize = 1_000;

@@ -43,6 +43,7 @@ pub mod bosh;
 mod chance;
 pub mod conns;
 pub mod desk;
+mod files;
 mod http;
 mod links;
 pub mod mesh;
@@ -63,6 +64,7 @@ pub use terms::Terms;
 
 use chance::Chance;
 use conns::{Conns, Line};
+use files::Transfers;
 use http::Calls;
 use links::Links;
 use outbox::Piece;
@@ -72,6 +74,8 @@ use owners::{Held, Input, Reading, Slot, State, corrected};
 const QUIET_TIME_MAX: Duration = Duration::from_secs(60);
 /// How often the owners are looked through for quiet ones.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// How often files whose day is over are looked for.
+const SWEEP_FILES_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// What happens here, counted since the start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,6 +94,14 @@ pub struct Counts {
     pub slow_readers: u64,
     /// Rows that could not be read.
     pub unreadable_rows: u64,
+    /// Files that came.
+    pub files_in: u64,
+    /// Answers that began to send a file or a part of one.
+    pub files_out: u64,
+    /// Bytes of files taken from clients, also of those that did not come to their end.
+    pub file_bytes_in: u64,
+    /// Bytes of files read for clients.
+    pub file_bytes_out: u64,
 }
 
 /// One shard.
@@ -106,10 +118,12 @@ pub struct Shard<D> {
     letters: Vec<Vec<Letter>>,
     waiting: HashMap<Ticket, Waiting, RandomState>,
     calls: Calls,
+    transfers: Transfers,
     bosh: bosh::Sessions,
     last_ticket: Ticket,
     last_session: u64,
     swept: Instant,
+    files_swept: Option<Instant>,
     counts: Counts,
     // Lent to whatever is at work, so that nothing is allocated for each stanza.
     nodes: Nodes,
@@ -145,6 +159,8 @@ enum Waiting {
     Entry(ConnId),
     /// A call of the API waits.
     Call(http::CallId),
+    /// A connection waits for its file.
+    File(ConnId),
 }
 
 impl<D: Desk> Shard<D> {
@@ -163,10 +179,12 @@ impl<D: Desk> Shard<D> {
             letters: (0..places.count()).map(|_| Vec::new()).collect(),
             waiting: HashMap::default(),
             calls: Calls::default(),
+            transfers: Transfers::default(),
             bosh: bosh::Sessions::default(),
             last_ticket: 0,
             last_session: 0,
             swept: Instant::START,
+            files_swept: None,
             counts: Counts::default(),
             nodes: Nodes::new(),
             out: Outgoing::new(),
@@ -259,7 +277,7 @@ impl<D: Desk> Shard<D> {
             Some(Waiting::Secrets(conn)) => self.secrets_for(conn, found),
             Some(Waiting::Tokens(conn)) => self.tokens_for(conn, found),
             Some(Waiting::Call(call)) => self.call_found(call, found),
-            Some(Waiting::Commit(_) | Waiting::Password(_) | Waiting::Entry(_)) | None => {
+            Some(Waiting::Commit(_) | Waiting::Password(_) | Waiting::Entry(_) | Waiting::File(_)) | None => {
                 debug_assert!(false, "nobody reads as {ticket}")
             }
         }
@@ -282,6 +300,7 @@ impl<D: Desk> Shard<D> {
         match (self.waiting.remove(&ticket), outcome) {
             (Some(Waiting::Password(conn)), Outcome::Password(shown)) => self.password_is(conn, shown),
             (Some(Waiting::Call(call)), Outcome::Api(worked)) => self.call_worked(call, worked),
+            (Some(Waiting::File(conn)), Outcome::File(outcome)) => self.file_worked(conn, outcome),
             (_, _) => debug_assert!(false, "nobody computes as {ticket}"),
         }
         self.settle();
@@ -299,6 +318,11 @@ impl<D: Desk> Shard<D> {
             let settled = now.instant.micros().saturating_sub(SWEEP_EVERY.as_micros() as u64);
             self.settle_dialogs(Instant::from_micros(settled));
             self.owners.retain(|_, slot| !slot.is_quiet(since));
+        }
+        // One of them is enough for all.
+        if self.me == 0 && self.files_swept.is_none_or(|swept| now.instant >= swept + SWEEP_FILES_EVERY) {
+            self.files_swept = Some(now.instant);
+            self.sweep_files();
         }
         self.settle();
     }
@@ -727,6 +751,7 @@ impl<D: Desk> Shard<D> {
             Effect::Answer(reply, answer) => self.reply(reply, answer),
             Effect::WhenFlushed(session, note) => self.when_flushed(owner, session, note),
             Effect::End(session, ending) => self.end_session(session, ending),
+            Effect::RemoveFiles(files) => self.remove_files(files),
             Effect::Write(batch) | Effect::WriteBehind(batch) => {
                 self.write(owner, batch);
             }

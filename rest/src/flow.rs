@@ -8,11 +8,13 @@
 //! [`read`], [`ask_directory`], [`ask_account`], [`ask_dialog`] and the functions of [`work`] build the steps with the answers already sorted.
 
 use std::fmt;
+use std::ops::Range;
 
 use proto::command::{Answer, Command};
 use proto::effect::{Random, Site};
 use proto::jid::user::{AppId, DialogId};
 use proto::model::account::RecordCommand;
+use proto::model::upload::{FileId, Label};
 use proto::model::{account, dialog, directory, inbox};
 use proto::owner::{AccountId, Owner};
 use proto::row::{Reads, Rows, Unreadable};
@@ -42,6 +44,14 @@ pub enum Step {
     Compute(Work, Then<Worked>),
     /// Nothing: the mail goes out by itself.
     Mail(Mail, Box<Step>),
+    /// The body of the upload in hand, which becomes a file.
+    Receive(Incoming, Then<Received>),
+    /// A file to be opened.
+    Open(FileId, Then<Opened>),
+    /// Nothing: this is the head of the answer, and its body is that part of the file that was opened.
+    Send(Response, Range<u64>),
+    /// Nothing: the files go by themselves.
+    Remove(Vec<FileId>, Box<Step>),
     /// A stored row cannot be read: the operator must hear of it, and the client gets a 500.
     Broken(Unreadable),
 }
@@ -66,6 +76,41 @@ impl Moment<'_> {
     pub fn stamp(&self) -> Timestamp {
         self.now.stamp
     }
+}
+
+/// A file that is to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// Its name here.
+    pub file: FileId,
+    /// What is kept with it.
+    pub label: Label,
+    /// How large it is.
+    pub bytes: u64,
+}
+
+/// What became of a file that was to come. Of one whose client left, nobody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It is on disk in full.
+    Kept,
+    /// It is there already, or somebody else is bringing it.
+    Used,
+    /// The disk is full.
+    Full,
+    /// The disk does not take it.
+    Failed,
+}
+
+/// What was found where a file should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// The file: what is kept with it, and its size.
+    File(Label, u64),
+    /// Nothing.
+    Nothing,
+    /// Something that cannot be read.
+    Failed,
 }
 
 /// A mail to one person.
@@ -137,6 +182,14 @@ impl Step {
             }
             Step::Tell(owner, command, next) => Step::Tell(owner, command, Box::new(next.and_then_answer(change))),
             Step::Mail(mail, next) => Step::Mail(mail, Box::new(next.and_then_answer(change))),
+            Step::Receive(incoming, then) => {
+                Step::Receive(incoming, Box::new(|received, moment| then(received, moment).and_then_answer(change)))
+            }
+            Step::Open(file, then) => {
+                Step::Open(file, Box::new(|opened, moment| then(opened, moment).and_then_answer(change)))
+            }
+            Step::Send(response, range) => Step::Send(change(response), range),
+            Step::Remove(files, next) => Step::Remove(files, Box::new(next.and_then_answer(change))),
             Step::Broken(unreadable) => Step::Broken(unreadable),
         }
     }
@@ -161,7 +214,7 @@ pub fn ask_directory(
     let then: Then<Answer> = Box::new(|answer, moment| match answer {
         Answer::Directory(answer) => then(answer, moment).into(),
         Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
-        Answer::Account(_) | Answer::Dialog(_) | Answer::Entry(_) => mismatch(),
+        Answer::Account(_) | Answer::Dialog(_) | Answer::Entry(_) | Answer::Upload(_) => mismatch(),
     });
     Ok(Step::Ask(Owner::App(app), command.into(), then))
 }
@@ -175,7 +228,7 @@ pub fn ask_account(
     let then: Then<Answer> = Box::new(|answer, moment| match answer {
         Answer::Account(answer) => then(answer, moment).into(),
         Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
-        Answer::Directory(_) | Answer::Dialog(_) | Answer::Entry(_) => mismatch(),
+        Answer::Directory(_) | Answer::Dialog(_) | Answer::Entry(_) | Answer::Upload(_) => mismatch(),
     });
     Ok(Step::Ask(Owner::Account(id), command.into(), then))
 }
@@ -185,7 +238,7 @@ pub fn ask_inbox(id: AccountId, command: inbox::Command, then: impl FnOnce(&mut 
     let then: Then<Answer> = Box::new(|answer, moment| match answer {
         Answer::Account(_) => then(moment).into(),
         Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
-        Answer::Directory(_) | Answer::Dialog(_) | Answer::Entry(_) => mismatch(),
+        Answer::Directory(_) | Answer::Dialog(_) | Answer::Entry(_) | Answer::Upload(_) => mismatch(),
     });
     Ok(Step::Ask(Owner::Account(id), command.into(), then))
 }
@@ -200,7 +253,7 @@ pub fn ask_dialog(
     let then: Then<Answer> = Box::new(|answer, moment| match answer {
         Answer::Dialog(answer) => then(*answer, moment).into(),
         Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
-        Answer::Directory(_) | Answer::Account(_) | Answer::Entry(_) => mismatch(),
+        Answer::Directory(_) | Answer::Account(_) | Answer::Entry(_) | Answer::Upload(_) => mismatch(),
     });
     Ok(Step::Ask(Owner::Dialog(app, id), command.into(), then))
 }

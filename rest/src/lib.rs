@@ -19,3 +19,4 @@ pub mod problem;
 pub mod resource;
 pub mod route;
 pub mod settings;
+pub mod upload;

@@ -15,6 +15,7 @@ use crate::params::Params;
 use crate::problem::Problem;
 use crate::resource::RESOURCES;
 use crate::resource::admin;
+use crate::upload;
 
 /// One call of the API.
 pub struct Route {
@@ -117,6 +118,9 @@ pub fn start(request: Request, moment: &mut Moment<'_>) -> Step {
 }
 
 fn begin(request: Request, moment: &mut Moment<'_>) -> Flow {
+    if upload::is_file(request.path()) {
+        return upload::get(request, moment);
+    }
     let (route, Found { ids, objects }) = match find(request.route_method(), request.path()) {
         Lookup::Found(route, found) => (route, found),
         Lookup::OtherMethods(allow) => {

@@ -13,9 +13,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use net::files::Errand;
 use net::shard::{Arrival, ConnId, Desk, Directive, Letter, Places, Port, Shard, Task, Terms, Ticket};
 use proto::effect::{Random, Site};
-use proto::ext;
+use proto::ext::{self, Uploads};
 use proto::jid::Domain;
 use proto::jid::user::{AppId, UserId};
 use proto::limits::Limits;
@@ -114,6 +115,10 @@ impl Desk for WorldDesk {
 
     fn mail(&mut self, mail: Mail) {
         self.mails.push(mail);
+    }
+
+    fn errand(&mut self, errand: Errand) {
+        errand.run();
     }
 
     fn page(&mut self, _: &str) -> Option<Response> {
@@ -592,7 +597,15 @@ fn everything() -> Range {
 }
 
 fn terms(limits: Limits) -> Terms {
-    let site = Site { limits, ..Site::of(DOMAIN) };
+    let uploads = Uploads {
+        domain: format!("upload.{DOMAIN}").into(),
+        base: format!("https://{DOMAIN}:8443/upload/").into(),
+        file_bytes_max: 1_000,
+        user_bytes_max: 2_000,
+        day_bytes_max: 2_000,
+        kept_for: None,
+    };
+    let site = Site { limits, uploads: Some(Arc::new(uploads)), ..Site::of(DOMAIN) };
     Terms {
         features: ext::stream_features(&site),
         site,
@@ -605,6 +618,7 @@ fn terms(limits: Limits) -> Terms {
         },
         domain: Domain::parse(DOMAIN).expect("a domain"),
         tls_required: true,
+        files: None,
         decoy_secret: [7; 32],
     }
 }

@@ -155,6 +155,7 @@ impl Account {
                 | Effect::Resumed(..)
                 | Effect::Sleeps(..)
                 | Effect::Guard(..)
+                | Effect::RemoveFiles(_)
                 | Effect::End(..)) => turn.out.push(other),
             }
         }

@@ -76,7 +76,7 @@ impl Account {
                 return false;
             }
             Target::Server => return false,
-            Target::RoomService => {
+            Target::RoomService | Target::Uploads => {
                 return self.refuse_sending(sending, Condition::ServiceUnavailable.into(), turn);
             }
             Target::Dialog(dialog, nick) => return self.says_in_room(sending, instead, (dialog, nick), turn),
@@ -165,6 +165,7 @@ impl Account {
                     self.post(account, parcel, turn);
                 }
             }
+            Target::Uploads => return self.answers(from, kind, stanza, Place::Uploads, rows, turn),
             Target::RoomService => return self.answers_service(from, kind, stanza, rows, turn),
             Target::Dialog(dialog, nick) => {
                 if kind.is_request() {

@@ -98,7 +98,7 @@ impl Account {
             Target::Own => (self.id, None),
             Target::User(account, resource) => (account, resource),
             Target::Server => return addressing::on_presence(self, from, kind, to, stanza, turn),
-            Target::Nobody | Target::RoomService => return,
+            Target::Nobody | Target::RoomService | Target::Uploads => return,
             Target::Dialog(dialog, nick) => return self.sends_to_room(from, kind, to, (dialog, nick), stanza, turn),
             Target::Room if kind == PresenceKind::Available => {
                 if let Some(session) = self.session(from) {
@@ -256,7 +256,12 @@ impl Account {
                     self.leaves_room(from, &sender.jid, dialog, turn);
                     continue;
                 }
-                Target::Nobody | Target::Server | Target::RoomService | Target::Room | Target::Elsewhere => continue,
+                Target::Nobody
+                | Target::Server
+                | Target::RoomService
+                | Target::Uploads
+                | Target::Room
+                | Target::Elsewhere => continue,
             };
             let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
             let stanza = addressed(&bytes, &to);
@@ -371,6 +376,7 @@ impl Account {
             | Target::Own
             | Target::Server
             | Target::RoomService
+            | Target::Uploads
             | Target::Room
             | Target::Dialog(..)
             | Target::Nobody

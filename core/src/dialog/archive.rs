@@ -80,6 +80,7 @@ fn sent_by(with: &str, viewer: AccountId, room: DialogId, site: &Site) -> Option
         | Target::Dialog(..)
         | Target::Server
         | Target::RoomService
+        | Target::Uploads
         | Target::Room
         | Target::Nobody
         | Target::Elsewhere => None,

@@ -160,6 +160,7 @@ fn whom(item: Element<'_>, me: AccountId, site: &Site) -> Result<UserId, Conditi
             Target::User(account, _) => Ok(account.user),
             Target::Server
             | Target::RoomService
+            | Target::Uploads
             | Target::Room
             | Target::Dialog(..)
             | Target::Nobody

@@ -158,6 +158,7 @@ impl With {
             | Target::User(..)
             | Target::Server
             | Target::RoomService
+            | Target::Uploads
             | Target::Nobody
             | Target::Elsewhere => With::Nobody,
         })

@@ -103,12 +103,16 @@ fn account_items(request: &Request<'_>, account: &mut Account, rows: Rows, _: &m
     Ok(out)
 }
 
-/// The services of this server: the one that holds the rooms.
+/// The services of this server: those that hold the rooms and take files.
 fn server_items(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
     no_node(request)?;
     let mut out = Vec::new();
     let mut xml = Writer::new(&mut out);
-    xml.open("query").ns(ns::DISCO_ITEMS).leaf("item", &[("jid", &turn.site.muc_domain)]).close();
+    xml.open("query").ns(ns::DISCO_ITEMS).leaf("item", &[("jid", &turn.site.muc_domain)]);
+    if let Some(uploads) = &turn.site.uploads {
+        xml.leaf("item", &[("jid", &uploads.domain), ("name", "HTTP File Upload")]);
+    }
+    xml.close();
     drop(xml);
     Ok(out)
 }
@@ -118,14 +122,15 @@ fn for_friends(request: &Request<'_>, account: &Account) -> Result<(), Condition
     if friend { Ok(()) } else { Err(Condition::ServiceUnavailable) }
 }
 
-fn no_node(request: &Request<'_>) -> Result<(), Condition> {
+pub(super) fn no_node(request: &Request<'_>) -> Result<(), Condition> {
     match request.attr("node").as_deref() {
         None | Some("") => Ok(()),
         Some(_) => Err(Condition::ItemNotFound),
     }
 }
 
-fn info<'a>(
+/// An answer to disco#info: identities by category, type and name, then features, then what `forms` adds.
+pub(super) fn info<'a>(
     node: Option<&str>,
     identities: impl Iterator<Item = &'a (&'a str, &'a str)>,
     features: impl Iterator<Item = &'a &'static str>,

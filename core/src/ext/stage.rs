@@ -11,6 +11,7 @@ use crate::jid::FullJid;
 use crate::jid::user::{AppId, UserId};
 use crate::model::account::{Card, Command as AccountCommand, RecordCommand};
 use crate::model::directory::{MEMBERS, members};
+use crate::model::upload::FileId;
 use crate::owner::{AccountId, Owner};
 use crate::row::{Change, Found, Key, Read, Reads, Rows};
 use crate::sasl::credentials::{Credentials, ITERATIONS};
@@ -33,6 +34,7 @@ pub(super) struct Stage {
     rows: BTreeMap<(&'static str, Key), Bytes>,
     log: Vec<String>,
     given: Vec<(AccountId, String)>,
+    removed: Vec<FileId>,
 }
 
 struct Zeros;
@@ -53,6 +55,7 @@ impl Stage {
             rows: BTreeMap::new(),
             log: Vec::new(),
             given: Vec::new(),
+            removed: Vec::new(),
         };
         for id in [ADAM, BOB, EVE] {
             // An account is made for a member of the app.
@@ -117,6 +120,11 @@ impl Stage {
     /// What the last question led to, in order.
     pub fn log(&self) -> &[String] {
         &self.log
+    }
+
+    /// The files that were to be removed.
+    pub fn removed(&self) -> &[FileId] {
+        &self.removed
     }
 
     /// Rows that something else has written, as it did: `act` fills the effects.
@@ -192,6 +200,7 @@ impl Stage {
                 }
                 Effect::WhenFlushed(_, note) => sent.push((of, note)),
                 Effect::Send(Owner::Account(to), note) => sent.push((to, note)),
+                Effect::RemoveFiles(files) => self.removed.extend(files),
                 // No iq that these tests are about leads to anything else.
                 _ => {}
             }

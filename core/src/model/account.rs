@@ -95,6 +95,8 @@ pub enum Command {
         /// The message.
         draft: Draft,
     },
+    /// A file comes over HTTP.
+    Upload(super::upload::Command),
 }
 
 /// A presence subscription stanza on its way to its other side, repeated until that side has stored what follows from it.

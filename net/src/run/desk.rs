@@ -12,6 +12,7 @@ use store::{Client, Done, Sink, StoreError};
 use zeroize::Zeroize;
 
 use super::Post;
+use crate::files::Errand;
 use crate::mail::Mailer;
 use crate::metrics::{Gauges, Pages};
 use crate::pool::Hand;
@@ -22,6 +23,8 @@ use crate::shard::{Desk, Task, Ticket};
 pub(crate) struct ServerDesk {
     pub store: Client,
     pub pool: Hand,
+    /// Another pool for files, so that nobody's login waits for a slow disk.
+    pub files: Hand,
     /// Of the shard itself.
     pub address: Address<Post>,
     pub gauges: Arc<[Gauges]>,
@@ -34,7 +37,7 @@ impl ServerDesk {
     /// Whether so much waits, here or at another shard, that clients had better pause.
     pub fn is_congested_now(&self) -> bool {
         let is_full = |gauges: &Gauges| gauges.letters_waiting.load(Ordering::Relaxed) >= LETTERS_MAX;
-        self.store.backlog().is_full() || self.pool.is_full() || self.gauges.iter().any(is_full)
+        self.store.backlog().is_full() || self.pool.is_full() || self.files.is_full() || self.gauges.iter().any(is_full)
     }
 }
 
@@ -53,12 +56,20 @@ impl Desk for ServerDesk {
 
     fn compute(&mut self, ticket: Ticket, task: Task) {
         let address = self.address.clone();
-        self.pool.give(Box::new(move || address.post(Post::Worked(ticket, task.run()))));
+        let pool = match task {
+            Task::File(_) => &self.files,
+            Task::Password(_) | Task::Api(_) => &self.pool,
+        };
+        pool.give(Box::new(move || address.post(Post::Worked(ticket, task.run()))));
     }
 
     fn mail(&mut self, mail: Mail) {
         let mailer = Arc::clone(&self.mailer);
         self.pool.give(Box::new(move || mailer.send(&mail)));
+    }
+
+    fn errand(&mut self, errand: Errand) {
+        self.files.give(Box::new(move || errand.run()));
     }
 
     fn page(&mut self, path: &str) -> Option<Response> {

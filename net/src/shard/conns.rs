@@ -425,6 +425,7 @@ impl<D: Desk> Shard<D> {
     pub fn closed(&mut self, now: Now, id: ConnId) {
         self.now = now;
         if let Some(mut conn) = self.conns.remove(id) {
+            self.drop_transfer(id);
             if let Line::Http(line) = &conn.line
                 && line.waits_for_bosh()
             {
@@ -499,6 +500,10 @@ impl<D: Desk> Shard<D> {
         {
             line.0.close();
             out.append(&mut line.0.take_output());
+        }
+        if conn.outbox.is_empty() && self.transfers.are_under_way(id) {
+            self.send_more(id);
+            return self.settle();
         }
         if let Some((owner, note)) = conn.outbox.take_when_flushed() {
             self.send(owner, note);

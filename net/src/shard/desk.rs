@@ -11,6 +11,8 @@ use rest::flow::{Mail, Work, Worked};
 use rest::http::Response;
 use store::StoreError;
 
+use crate::files;
+
 /// What a shard calls one of its requests.
 pub type Ticket = u64;
 
@@ -21,6 +23,8 @@ pub enum Task {
     Password(Box<PasswordCheck>),
     /// Of the API.
     Api(Work),
+    /// With a file.
+    File(files::Chore),
 }
 
 /// What came of a [`Task`].
@@ -30,6 +34,8 @@ pub enum Outcome {
     Password(Option<Proof>),
     /// Of the API.
     Api(Worked),
+    /// With a file.
+    File(files::Outcome),
 }
 
 impl Task {
@@ -38,6 +44,7 @@ impl Task {
         match self {
             Task::Password(check) => Outcome::Password(check.run()),
             Task::Api(work) => Outcome::Api(work.run()),
+            Task::File(chore) => Outcome::File(chore.run()),
         }
     }
 }
@@ -54,6 +61,8 @@ pub trait Desk {
     fn compute(&mut self, ticket: Ticket, task: Task);
     /// A mail, which goes out or is reported as lost.
     fn mail(&mut self, mail: Mail);
+    /// Something to do with files; nobody waits for it.
+    fn errand(&mut self, errand: files::Errand);
     /// The pages for those who run the server: health and metrics.
     fn page(&mut self, path: &str) -> Option<Response>;
     /// Chance.

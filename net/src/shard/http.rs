@@ -46,7 +46,7 @@ enum Next {
 
 /// A connection that speaks HTTP.
 pub(super) struct HttpLine {
-    machine: Connection,
+    pub(super) machine: Connection,
     /// The request in hand is BOSH's.
     bosh: bool,
 }
@@ -81,7 +81,7 @@ impl<D: Desk> Shard<D> {
     }
 
     /// What the HTTP machine said, and what it wants.
-    fn went(&mut self, id: ConnId, out: Vec<u8>, step: Read) {
+    pub(super) fn went(&mut self, id: ConnId, out: Vec<u8>, step: Read) {
         if !out.is_empty() {
             self.conns.push(id, Piece::Raw(out.into()));
         }
@@ -89,6 +89,12 @@ impl<D: Desk> Shard<D> {
             Read::More => {}
             Read::Close => self.conns.direct(id, Directive::Close),
             Read::Request(request) => self.request(id, *request),
+            Read::Upload(request, bytes) => {
+                self.counts.calls += 1;
+                let step = self.moment(|moment| rest::upload::put(&request, bytes, moment));
+                self.step(id, step);
+            }
+            Read::Body => self.receive_more(id),
         }
     }
 
@@ -103,9 +109,13 @@ impl<D: Desk> Shard<D> {
 
     pub(super) fn check_http(&mut self, id: ConnId) {
         let now = self.now.instant;
+        let limits = &self.terms.site.limits;
+        if self.transfers.is_stalled(id, now, limits.request_time_max) {
+            return self.conns.direct(id, Directive::Close);
+        }
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Line::Http(line) = &mut conn.line else { return };
-        let due = line.machine.deadline(&self.terms.site.limits).is_some_and(|(at, _)| at <= now);
+        let due = line.machine.deadline(limits).is_some_and(|(at, _)| at <= now);
         if due {
             let mut out = Vec::new();
             line.machine.expire(&mut out);
@@ -163,7 +173,7 @@ impl<D: Desk> Shard<D> {
         }
     }
 
-    fn moment<T>(&mut self, act: impl FnOnce(&mut Moment<'_>) -> T) -> T {
+    pub(super) fn moment<T>(&mut self, act: impl FnOnce(&mut Moment<'_>) -> T) -> T {
         let terms = self.terms.clone();
         let mut moment =
             Moment { now: self.now, site: &terms.site, settings: &terms.settings, random: self.desk.random() };
@@ -171,7 +181,7 @@ impl<D: Desk> Shard<D> {
     }
 
     /// Does what a call's step says, as far as it can be done at once.
-    fn step(&mut self, conn: ConnId, mut step: Step) {
+    pub(super) fn step(&mut self, conn: ConnId, mut step: Step) {
         loop {
             step = match step {
                 Step::Done(response) => return self.respond(conn, &response),
@@ -188,6 +198,13 @@ impl<D: Desk> Shard<D> {
                     self.desk.mail(mail);
                     *next
                 }
+                Step::Remove(files, next) => {
+                    self.remove_files(files);
+                    *next
+                }
+                Step::Receive(incoming, then) => return self.receive_file(conn, incoming, then),
+                Step::Open(file, then) => return self.open_file(conn, file, then),
+                Step::Send(response, range) => return self.send_file(conn, &response, range),
                 Step::Read(reads, then) => match self.desk.cached(&reads) {
                     Some(Ok(found)) => self.moment(|moment| then(Rows::new(found), moment)),
                     Some(Err(error)) => return self.unavailable(conn, &error),
@@ -251,16 +268,23 @@ impl<D: Desk> Shard<D> {
     /// Answers the request in hand. One whose client is gone by now has had its effects all the same.
     pub(super) fn respond(&mut self, id: ConnId, response: &Response) {
         let now = self.now.instant;
+        self.drop_transfer(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
         let Line::Http(line) = &mut conn.line else { return };
         let mut out = Vec::new();
         line.bosh = false;
         let after = line.machine.respond(now, response, &mut out);
         self.conns.push(id, Piece::Raw(out.into()));
+        self.answered_with(id, after);
+    }
+
+    /// What comes after an answer.
+    pub(super) fn answered_with(&mut self, id: ConnId, after: After) {
         match after {
             After::Close | After::Upgraded(_) => self.conns.direct(id, Directive::Close),
             // What the client has sent ahead.
             After::KeepAlive => self.feed_more(id, &[]),
+            After::Stream => debug_assert!(false, "only files are streamed"),
         }
     }
 }

@@ -257,7 +257,7 @@ impl<D: Desk> Shard<D> {
                 Err(condition) => Reply::Refused(condition),
             },
             Answer::Unavailable => Reply::Unavailable,
-            Answer::Directory(_) | Answer::Account(_) | Answer::Dialog(_) => {
+            Answer::Directory(_) | Answer::Account(_) | Answer::Dialog(_) | Answer::Upload(_) => {
                 debug_assert!(false, "the answer is to another question");
                 Reply::Unavailable
             }

@@ -7,6 +7,8 @@ use proto::jid::Domain;
 use proto::stream::{self, Features};
 use rest::settings::Settings;
 
+use crate::files::Files;
+
 /// What the operator has set, in the forms in which it is used.
 pub struct Terms {
     /// For the owners.
@@ -19,6 +21,8 @@ pub struct Terms {
     pub tls_required: bool,
     /// What is advertised of the extensions.
     pub features: Features,
+    /// Where the files of users are, if there are any.
+    pub files: Option<Files>,
     /// What decoys for unknown users are made from; kept with the data.
     pub decoy_secret: [u8; 32],
 }

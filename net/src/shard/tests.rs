@@ -4,10 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use proto::effect::{Random, Site};
+use proto::ext::Uploads;
 use proto::jid::Domain;
-use proto::jid::user::AppId;
+use proto::jid::user::{AppId, UserId};
 use proto::model::directory;
-use proto::owner::Owner;
+use proto::model::upload::{self, FileId, Slot, SlotKey, Upload};
+use proto::owner::{AccountId, Owner};
 use proto::row::{Batch, Found, Reads};
 use proto::time::{Now, Timestamp};
 use rest::flow::Mail;
@@ -15,12 +17,15 @@ use rest::http::Response;
 use rest::settings::Settings;
 use store::{Backend, Memory, StoreError};
 
-use super::{Desk, Places, Shard, Task, Terms, Ticket};
+use crate::files::{Errand, Files};
+
+use super::{Arrival, ConnId, Desk, Directive, Places, Port, Shard, Task, Terms, Ticket};
 
 /// A desk over rows in memory, whose chance can fail.
 struct FragileDesk {
     rows: Memory,
     commits: Vec<Ticket>,
+    tasks: Vec<(Ticket, Task)>,
     chance: FragileChance,
 }
 
@@ -51,9 +56,15 @@ impl Desk for FragileDesk {
         self.commits.push(ticket);
     }
 
-    fn compute(&mut self, _: Ticket, _: Task) {}
+    fn compute(&mut self, ticket: Ticket, task: Task) {
+        self.tasks.push((ticket, task));
+    }
 
     fn mail(&mut self, _: Mail) {}
+
+    fn errand(&mut self, errand: Errand) {
+        errand.run();
+    }
 
     fn page(&mut self, _: &str) -> Option<Response> {
         None
@@ -70,7 +81,19 @@ impl Desk for FragileDesk {
 }
 
 fn shard() -> Shard<FragileDesk> {
-    let site = Site::of("localhost");
+    shard_with(None)
+}
+
+fn shard_with(files: Option<Files>) -> Shard<FragileDesk> {
+    let uploads = Uploads {
+        domain: "upload.localhost".into(),
+        base: "https://localhost/upload/".into(),
+        file_bytes_max: 1_000_000,
+        user_bytes_max: 1_000_000,
+        day_bytes_max: 1_000_000,
+        kept_for: None,
+    };
+    let site = Site { uploads: Some(Arc::new(uploads)), ..Site::of("localhost") };
     let terms = Terms {
         features: proto::ext::stream_features(&site),
         site,
@@ -83,11 +106,12 @@ fn shard() -> Shard<FragileDesk> {
         },
         domain: Domain::parse("localhost").expect("a domain"),
         tls_required: true,
+        files,
         decoy_secret: [7; 32],
     };
     let tables: Vec<_> = proto::model::TABLES.iter().copied().chain(proto::ext::tables()).collect();
     let chance = FragileChance { broken: false, drawn: 0 };
-    let desk = FragileDesk { rows: Memory::new(&tables), commits: Vec::new(), chance };
+    let desk = FragileDesk { rows: Memory::new(&tables), commits: Vec::new(), tasks: Vec::new(), chance };
     Shard::new(0, Places::new(1), Arc::new(terms), desk)
 }
 
@@ -122,4 +146,148 @@ fn an_owner_whose_turn_panics_begins_again_from_its_rows() {
     let found = shard.desk().rows.read(&directory::apps::read_all()).expect("rows");
     let mut rows = proto::row::Rows::new(found);
     assert_eq!(rows.page().len(), 2);
+}
+
+/// A shard that takes files, and a slot for one of this size.
+struct Shelf {
+    shard: Shard<FragileDesk>,
+    home: tempfile::TempDir,
+    file: FileId,
+    path: String,
+    bytes: usize,
+}
+
+const NOW: u64 = 1_700_000_000;
+
+impl Shelf {
+    fn new(bytes: usize) -> Shelf {
+        let home = tempfile::tempdir().expect("a directory");
+        let mut shard = shard_with(Some(Files::open(home.path().to_owned()).expect("a directory")));
+        let now = Timestamp::from_secs(NOW);
+        let mut chance = FragileChance { broken: false, drawn: 0 };
+        let (file, key) = (FileId::draw(&mut chance, None), SlotKey::draw(&mut chance));
+        let slot = Slot { key, begins_by: now, name: "a".to_owned(), content_type: None };
+        let upload = Upload { bytes: bytes as u64, given: now, until: None, slot: Some(slot) };
+        let mut batch = Batch::default();
+        upload::put(AccountId { app: AppId(1), user: UserId(5) }, file, &upload, &mut batch);
+        shard.desk().rows.commit(&[batch]).expect("memory takes writes");
+        Shelf { shard, home, file, path: format!("/upload/{file}/a?5-1-{key}"), bytes }
+    }
+
+    fn now() -> Now {
+        Now { stamp: Timestamp::from_secs(NOW), ..Now::default() }
+    }
+
+    fn comes(&mut self) -> ConnId {
+        let arrival = Arrival { port: Port::Http, peer: [127, 0, 0, 1].into(), secured: None };
+        self.shard.open(Shelf::now(), arrival)
+    }
+
+    /// A connection that has sent this much of the file.
+    fn sends(&mut self, body: &[u8]) -> ConnId {
+        let conn = self.comes();
+        let head = format!("PUT {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", self.path, self.bytes);
+        self.shard.received(Shelf::now(), conn, head.as_bytes());
+        for piece in body.chunks(8 * 1024) {
+            self.settle();
+            self.shard.received(Shelf::now(), conn, piece);
+        }
+        conn
+    }
+
+    /// Commits and the disk are done with what they have.
+    fn settle(&mut self) {
+        while let Some((ticket, task)) = self.next_task() {
+            self.shard.worked(Shelf::now(), ticket, task.run());
+        }
+    }
+
+    fn next_task(&mut self) -> Option<(Ticket, Task)> {
+        for ticket in std::mem::take(&mut self.shard.desk().commits) {
+            self.shard.committed(Shelf::now(), ticket, Ok(()));
+        }
+        self.shard.desk().tasks.pop()
+    }
+
+    fn answer(&mut self, conn: ConnId) -> String {
+        let mut out = Vec::new();
+        self.shard.output(Shelf::now(), conn, &mut out, usize::MAX);
+        String::from_utf8(out).expect("text")
+    }
+
+    /// What lies about, but for the directories.
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        let directories = std::fs::read_dir(self.home.path()).expect("a directory");
+        let inside = directories.flat_map(|entry| std::fs::read_dir(entry.expect("an entry").path()).expect("one"));
+        inside.map(|entry| entry.expect("an entry").path()).collect()
+    }
+}
+
+#[test]
+fn a_client_that_hangs_up_while_the_disk_is_at_work_leaves_nothing() {
+    let mut shelf = Shelf::new(5);
+    // With a part of the file, and with all of it.
+    for body in [&b"hel"[..], b"hello"] {
+        let conn = shelf.sends(body);
+        let (ticket, task) = shelf.next_task().expect("a piece is written");
+        shelf.shard.closed(Shelf::now(), conn);
+        shelf.shard.worked(Shelf::now(), ticket, task.run());
+        shelf.settle();
+        assert_eq!(shelf.files(), Vec::<std::path::PathBuf>::new(), "{body:?}");
+    }
+    // Between two pieces.
+    let conn = shelf.sends(b"hel");
+    shelf.settle();
+    assert_eq!(shelf.files().len(), 1);
+    shelf.shard.closed(Shelf::now(), conn);
+    assert_eq!(shelf.files(), Vec::<std::path::PathBuf>::new());
+    // Nobody was told anything, so it can come again.
+    let conn = shelf.sends(b"hello");
+    shelf.settle();
+    assert!(shelf.answer(conn).starts_with("HTTP/1.1 201 "));
+    assert!(shelf.files()[0].ends_with(shelf.file.to_string()));
+}
+
+#[test]
+fn of_two_at_once_one_brings_the_file() {
+    let mut shelf = Shelf::new(5);
+    let (first, second) = (shelf.sends(b"hel"), shelf.sends(b"hello"));
+    shelf.settle();
+    assert!(shelf.answer(second).starts_with("HTTP/1.1 409 "));
+    assert_eq!(shelf.shard.directive(second), Some(Directive::Close), "its body must not look like a request");
+    shelf.shard.received(Shelf::now(), first, b"lo");
+    shelf.settle();
+    assert!(shelf.answer(first).starts_with("HTTP/1.1 201 "));
+}
+
+#[test]
+fn a_client_that_does_not_take_its_file_is_hung_up_on() {
+    let mut shelf = Shelf::new(500_000);
+    let conn = shelf.sends(&vec![b'x'; 500_000]);
+    shelf.settle();
+    assert!(shelf.answer(conn).starts_with("HTTP/1.1 201 "));
+    let get = format!("GET /upload/{}/a HTTP/1.1\r\nHost: x\r\n\r\n", shelf.file);
+    shelf.shard.received(Shelf::now(), conn, get.as_bytes());
+    shelf.settle();
+    // One piece is ready, and while nobody takes it no other is read.
+    assert!(shelf.shard.has_output(conn) && shelf.shard.desk().tasks.is_empty());
+    let at = |secs| Now { instant: Shelf::now().instant + std::time::Duration::from_secs(secs), ..Shelf::now() };
+    shelf.shard.tick(at(30));
+    assert_eq!(shelf.shard.directive(conn), None);
+    shelf.shard.tick(at(100));
+    assert_eq!(shelf.shard.directive(conn), Some(Directive::Close));
+    // One who takes it gets all of it.
+    let conn = shelf.comes();
+    shelf.shard.received(Shelf::now(), conn, get.as_bytes());
+    let mut got = 0;
+    loop {
+        shelf.settle();
+        match shelf.answer(conn).bytes().filter(|&byte| byte == b'x').count() {
+            0 => break,
+            some => got += some,
+        }
+    }
+    // One is in the value of a header.
+    assert!((500_000..500_020).contains(&got), "{got}");
+    assert_eq!(shelf.shard.directive(conn), None, "the connection goes on");
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,12 +14,14 @@ use proto::account::{Account, Progress};
 use proto::command::{Answer, Command};
 use proto::dialog::Dialog;
 use proto::effect::{Effect, Effects, JobRef, Note, Random, ReplyTo, Site, Turn};
+use proto::ext::Uploads;
 use proto::jid::user::{AppId, DialogId, UserId};
 use proto::limits::Limits;
 use proto::model::account::{self, LoginFacts, RecordCommand};
 use proto::model::directory::{self, AppKeys, AppRecord, Directory, SERVER};
 use proto::model::jobs::{self, JOBS};
 use proto::model::profile::Field;
+use proto::model::upload::{self as stored, FileId, Label, Slot, SlotKey, Upload};
 use proto::model::{dialog, inbox};
 use proto::owner::{AccountId, Owner};
 use proto::row::{Batch, Change, Found, Key, Read, Reads, Rows};
@@ -26,10 +29,11 @@ use proto::sasl::credentials::{Credentials, ITERATIONS};
 use proto::time::{Instant, Now, Timestamp};
 use serde_json::Value;
 
-use super::{Mail, Moment, Step};
+use super::{Flow, Mail, Moment, Opened, Received, Step};
 use crate::http::{Connection, Request, Response, Step as HttpStep};
 use crate::route;
 use crate::settings::{AdminToken, Settings};
+use crate::upload;
 
 pub(crate) const ADMIN_TOKEN: &str = "operator";
 
@@ -56,6 +60,23 @@ pub(crate) struct World {
     pub(crate) crashed: bool,
     /// Steps of PBKDF2 work that were run, which tells how many passwords were looked at.
     pub(crate) computed: usize,
+    /// What was uploaded.
+    pub(crate) files: BTreeMap<FileId, (Label, Vec<u8>)>,
+    /// What becomes of files from now on.
+    pub(crate) files_fail: Option<Received>,
+    /// The body of the upload in hand, or of the last file that was sent.
+    pub(crate) body: Vec<u8>,
+}
+
+fn uploads() -> Arc<Uploads> {
+    Arc::new(Uploads {
+        domain: "upload.chat.example.com".into(),
+        base: "https://api.example.com:8443/upload/".into(),
+        file_bytes_max: 1 << 20,
+        user_bytes_max: 1 << 30,
+        day_bytes_max: 1 << 30,
+        kept_for: None,
+    })
 }
 
 /// Bytes that never repeat in one test.
@@ -107,7 +128,7 @@ impl World {
             rows: BTreeMap::new(),
             now: Timestamp::from_secs(1_458_750_000),
             random: Sequence(1),
-            site: Site::of("chat.example.com"),
+            site: Site { uploads: Some(uploads()), ..Site::of("chat.example.com") },
             settings: Settings {
                 api_endpoint: "https://api.example.com:8443".to_owned(),
                 chat_endpoint: "chat.example.com".to_owned(),
@@ -123,6 +144,9 @@ impl World {
             commits_left: None,
             crashed: false,
             computed: 0,
+            files: BTreeMap::new(),
+            files_fail: None,
+            body: Vec::new(),
         };
         world.create_app("first");
         world
@@ -336,8 +360,65 @@ impl World {
                     self.mails.push(mail);
                     *next
                 }
+                Step::Receive(incoming, then) => {
+                    let is_new = !self.files.contains_key(&incoming.file);
+                    let received = match self.files_fail {
+                        Some(failure) => failure,
+                        None if is_new => Received::Kept,
+                        None => Received::Used,
+                    };
+                    if received == Received::Kept {
+                        self.files.insert(incoming.file, (incoming.label, self.body.clone()));
+                    }
+                    self.step(|moment| then(received, moment))
+                }
+                Step::Open(file, then) => {
+                    let opened = match self.files.get(&file) {
+                        Some((label, bytes)) => Opened::File(label.clone(), bytes.len() as u64),
+                        None => Opened::Nothing,
+                    };
+                    self.body = self.files.get(&file).map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+                    self.step(|moment| then(opened, moment))
+                }
+                Step::Send(response, range) => {
+                    self.body = self.body[range.start as usize..range.end as usize].to_vec();
+                    return Some(response);
+                }
+                Step::Remove(files, next) => {
+                    files.iter().for_each(|file| drop(self.files.remove(file)));
+                    *next
+                }
             };
         }
+    }
+
+    /// An upload: the head of the request alone decides, the body becomes the file.
+    pub(crate) fn upload(&mut self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let head = request("PUT", target, headers, "");
+        self.body = body.to_vec();
+        let step = self.step(|moment| upload::put(&head, body.len() as u64, moment));
+        let response = self.run(step).expect("no crash was asked for");
+        let text = String::from_utf8(response.body().to_vec()).expect("answers are text");
+        Reply { code: response.status().code(), text, response }
+    }
+
+    /// Carries out the rest of a call.
+    pub(crate) fn carry_out(&mut self, flow: Flow) -> u16 {
+        self.run(flow.into()).expect("no crash was asked for").status().code()
+    }
+
+    /// Gives a user a slot, as the chat side does, and tells where: the paths to put the file to and to get it from.
+    pub(crate) fn slot(&mut self, user: u64, name: &str, bytes: u64, content_type: Option<&str>) -> (String, String) {
+        let id = AccountId { app: AppId(1), user: UserId(user) };
+        let until = Some(self.now.after(Duration::from_secs(86_400)));
+        let (file, key) = (FileId::draw(&mut self.random, until), SlotKey::draw(&mut self.random));
+        let begins_by = self.now.after(Duration::from_secs(600));
+        let slot = Slot { key, begins_by, name: name.to_owned(), content_type: content_type.map(str::to_owned) };
+        let mut batch = Batch::default();
+        stored::put(id, file, &Upload { bytes, given: self.now, until, slot: Some(slot) }, &mut batch);
+        self.commit(batch);
+        let path = format!("/upload/{file}/{name}");
+        (format!("{path}?{user}-1-{key}"), path)
     }
 
     /// Carries out what owners have sent one another.
@@ -390,6 +471,11 @@ impl World {
             (Owner::Account(id), command @ Command::Account(account::Command::Judge { .. })) => {
                 self.ask_account(id, command, &mut out);
                 Answer::Unavailable
+            }
+            (Owner::Account(id), Command::Account(account::Command::Upload(command))) => {
+                let mut rows = self.read(&stored::plan(id, &command));
+                let answer = self.turn(&mut out, |turn| stored::apply(id, &command, &mut rows, turn));
+                Answer::Upload(answer.expect("as it was written"))
             }
             (Owner::Dialog(app, id), Command::Dialog(command)) => {
                 self.ask_dialog(app, id, command, &mut out);
@@ -502,7 +588,7 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> 
     let mut connection = Connection::new(Instant::START);
     let mut out = Vec::new();
     match connection.feed(Instant::START, text.as_bytes(), &Limits::default(), &mut out) {
-        HttpStep::Request(request) => *request,
+        HttpStep::Request(request) | HttpStep::Upload(request, _) => *request,
         other => panic!("{other:?}: {}", String::from_utf8_lossy(&out)),
     }
 }

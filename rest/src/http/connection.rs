@@ -6,11 +6,20 @@
 //!
 //! One request is handed out at a time; what follows it in the stream stays here until it was answered, so answers cannot change
 //! places. Between requests a connection owns no heap.
+//!
+//! The body of an upload is not gathered here, and that of a download is not made here:
+//!
+//! ```text
+//! bytes -> feed -> Step::Upload ... accept_body -> Step::Body -> take_body ... more_body -> feed -> Step::Body ... respond
+//! respond -> After::Stream ... pieces go out ... finish_stream -> After::KeepAlive
+//! ```
 
 use std::mem;
+use std::time::Duration;
 
 use bytes::Bytes;
 use proto::limits::{Limits, READ_BUFFER_BYTES};
+use proto::model::upload::SLOWEST_BYTES_PER_SEC;
 use proto::time::Instant;
 
 use super::chunked::Chunked;
@@ -18,6 +27,7 @@ use super::head::{self, Framing, Head, Scan};
 use super::response::{self, CONTINUE};
 use super::{Method, Request, Response, Status, Version};
 use crate::problem::Problem;
+use crate::upload;
 
 /// One connection. It never looks at a clock: the caller passes `now` and polls [`Connection::deadline`].
 pub struct Connection {
@@ -66,14 +76,27 @@ struct Answering {
     head_only: bool,
     keep_alive: bool,
     version: Version,
-    /// Bytes that came after the request.
+    /// What of the request's body is still to come.
+    body: Body,
+    /// Bytes that came after what was handed out.
     rest: Vec<u8>,
+}
+
+/// What there is still to come of a request that was handed out.
+enum Body {
+    /// Nothing.
+    Done,
+    /// All of it, if it is wanted.
+    Offered { bytes: u64, expects_continue: bool },
+    /// Some of it: `left` bytes after `taken`.
+    Coming { taken: u64, left: u64, at_work: bool },
 }
 
 /// A complete request and what came after it.
 struct Complete {
     request: Request,
     keep_alive: bool,
+    body: Body,
     rest: Vec<u8>,
 }
 
@@ -85,6 +108,11 @@ pub enum Step {
     More,
     /// Answer this by [`Connection::respond`]; until then reading more serves only to notice the end.
     Request(Box<Request>),
+    /// Decide on this, of which only the head is here and whose body has so many bytes: [`Connection::accept_body`], or
+    /// [`Connection::respond`] and be rid of it.
+    Upload(Box<Request>, u64),
+    /// [`Connection::take_body`] has something.
+    Body,
     /// Send `out`, then close. Unread input should be drained for a moment, or a reset may overtake the answer.
     Close,
 }
@@ -97,6 +125,8 @@ pub enum After {
     KeepAlive,
     /// Send `out`, then close.
     Close,
+    /// Send `out`, then the body, then call [`Connection::finish_stream`].
+    Stream,
     /// Send `out`; from here on the bytes are WebSocket frames, of which these came already.
     Upgraded(Vec<u8>),
 }
@@ -130,8 +160,9 @@ impl Connection {
                 if answering.rest.len() > READ_AHEAD_BYTES_MAX {
                     return Step::Close;
                 }
+                let step = if answering.has_body() { Step::Body } else { Step::More };
                 self.state = State::Answering(answering);
-                Step::More
+                step
             }
             State::Closed => Step::Close,
         }
@@ -157,9 +188,13 @@ impl Connection {
                     head_only: complete.request.method == Method::Head,
                     keep_alive: complete.keep_alive,
                     version: complete.request.version,
+                    body: complete.body,
                     rest: complete.rest,
                 }));
-                Step::Request(Box::new(complete.request))
+                match self.offered() {
+                    Some(bytes) => Step::Upload(Box::new(complete.request), bytes),
+                    None => Step::Request(Box::new(complete.request)),
+                }
             }
             Ok(None) if self.ended => self.refuse(&reading, cut_off(), out),
             Ok(None) => {
@@ -170,6 +205,52 @@ impl Connection {
         }
     }
 
+    fn offered(&self) -> Option<u64> {
+        match &self.state {
+            State::Answering(answering) => match answering.body {
+                Body::Offered { bytes, .. } => Some(bytes),
+                Body::Done | Body::Coming { .. } => None,
+            },
+            State::Idle | State::Reading(_) | State::Closed => None,
+        }
+    }
+
+    /// The body of the upload in hand is wanted. Send `out`, and do what the step says.
+    pub fn accept_body(&mut self, now: Instant, out: &mut Vec<u8>) -> Step {
+        let State::Answering(answering) = &mut self.state else { return Step::Close };
+        let Body::Offered { bytes, expects_continue } = answering.body else { return Step::More };
+        self.since = now;
+        answering.body = Body::Coming { taken: 0, left: bytes, at_work: false };
+        if self.ended && (answering.rest.len() as u64) < bytes {
+            return Step::Close;
+        }
+        if expects_continue && answering.rest.is_empty() && bytes > 0 {
+            out.extend_from_slice(CONTINUE);
+        }
+        if answering.has_body() || bytes == 0 { Step::Body } else { Step::More }
+    }
+
+    /// What has come of the body, and whether it is the end. No more is taken from the client before [`Connection::more_body`].
+    pub fn take_body(&mut self) -> Option<(Bytes, bool)> {
+        let State::Answering(answering) = &mut self.state else { return None };
+        let Body::Coming { taken, left, at_work: false } = answering.body else { return None };
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(answering.rest.len());
+        let rest = answering.rest.split_off(length);
+        let piece = mem::replace(&mut answering.rest, rest);
+        let (taken, left) = (taken + length as u64, left - length as u64);
+        answering.body = if left == 0 { Body::Done } else { Body::Coming { taken, left, at_work: true } };
+        Some((piece.into(), left == 0))
+    }
+
+    /// What was taken is dealt with, and there can be more.
+    pub fn more_body(&mut self) -> Step {
+        let State::Answering(answering) = &mut self.state else { return Step::Close };
+        if let Body::Coming { at_work, .. } = &mut answering.body {
+            *at_work = false;
+        }
+        if answering.has_body() { Step::Body } else { Step::More }
+    }
+
     /// Appends the answer to the request that was handed out.
     ///
     /// Without such a request nothing is written and the connection is over.
@@ -178,10 +259,12 @@ impl Connection {
             debug_assert!(false, "there is a request to answer");
             return After::Close;
         };
-        let Answering { head_only, keep_alive, version, rest } = *answering;
+        let Answering { head_only, keep_alive, version, body, rest } = *answering;
         let upgraded = response.status() == Status::SwitchingProtocols;
         let rest = if upgraded { rest } else { without_empty_lines(rest) };
-        let close = response.closes() || !keep_alive || (self.ended && rest.is_empty());
+        // What is left of a body nobody wanted would be taken for the next request.
+        let is_whole = matches!(body, Body::Done);
+        let close = response.closes() || !keep_alive || !is_whole || (self.ended && rest.is_empty());
         let connection = match (response.header_value("upgrade").is_some(), close) {
             (true, false) => Some("Upgrade"),
             (true, true) => Some("Upgrade, close"),
@@ -193,6 +276,23 @@ impl Connection {
         if upgraded {
             return After::Upgraded(rest);
         }
+        if response.is_streamed() && !head_only {
+            let keep_alive = !close;
+            let body = Body::Done;
+            self.state = State::Answering(Box::new(Answering { head_only, keep_alive, version, body, rest }));
+            return After::Stream;
+        }
+        self.go_on(now, close, rest)
+    }
+
+    /// The body of a streamed answer is out.
+    pub fn finish_stream(&mut self, now: Instant) -> After {
+        let State::Answering(answering) = mem::replace(&mut self.state, State::Closed) else { return After::Close };
+        let Answering { keep_alive, rest, .. } = *answering;
+        self.go_on(now, !keep_alive || (self.ended && rest.is_empty()), rest)
+    }
+
+    fn go_on(&mut self, now: Instant, close: bool, rest: Vec<u8>) -> After {
         if close {
             return After::Close;
         }
@@ -224,6 +324,11 @@ impl Connection {
         match mem::replace(&mut self.state, State::Closed) {
             State::Idle | State::Closed => Step::Close,
             State::Reading(reading) => self.refuse(&reading, cut_off(), out),
+            State::Answering(answering) if answering.lacks_body() => {
+                let framing = response::Framing { head_only: false, connection: Some("close") };
+                cut_off().into_response().write(&framing, out);
+                Step::Close
+            }
             State::Answering(answering) => {
                 self.state = State::Answering(answering);
                 Step::More
@@ -236,15 +341,30 @@ impl Connection {
         match self.state {
             State::Idle => Some((self.since + limits.keep_alive_time_max, Reason::KeepAlive)),
             State::Reading(_) => Some((self.since + limits.request_time_max, Reason::SlowRequest)),
-            State::Answering(_) | State::Closed => None,
+            State::Answering(ref answering) => match answering.body {
+                // A large file may take its time, as long as it keeps coming.
+                Body::Coming { taken, at_work: false, .. } => {
+                    let earned = Duration::from_secs(taken / SLOWEST_BYTES_PER_SEC);
+                    Some((self.since + limits.request_time_max + earned, Reason::SlowRequest))
+                }
+                Body::Coming { at_work: true, .. } | Body::Done | Body::Offered { .. } => None,
+            },
+            State::Closed => None,
         }
     }
 
     /// The deadline passed: a slow request gets a 408, silence gets nothing. Send `out`, then close.
     pub fn expire(&mut self, out: &mut Vec<u8>) {
-        if let State::Reading(reading) = mem::replace(&mut self.state, State::Closed) {
-            let problem = Problem::list(Status::RequestTimeout, "The request took too long to arrive");
-            let _closed = self.refuse(&reading, problem, out);
+        let problem = Problem::list(Status::RequestTimeout, "The request took too long to arrive");
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Reading(reading) => {
+                let _closed = self.refuse(&reading, problem, out);
+            }
+            State::Answering(_) => {
+                let framing = response::Framing { head_only: false, connection: Some("close") };
+                problem.into_response().write(&framing, out);
+            }
+            State::Idle | State::Closed => {}
         }
     }
 
@@ -252,7 +372,7 @@ impl Connection {
     pub fn wants_input(&self) -> bool {
         match &self.state {
             State::Idle | State::Reading(_) => true,
-            State::Answering(answering) => answering.rest.is_empty(),
+            State::Answering(answering) => answering.rest.is_empty() && !answering.is_at_work(),
             State::Closed => false,
         }
     }
@@ -268,6 +388,23 @@ impl Connection {
         problem.into_response().write(&framing, out);
         self.state = State::Closed;
         Step::Close
+    }
+}
+
+impl Answering {
+    /// Whether there is something to take of the body.
+    fn has_body(&self) -> bool {
+        matches!(self.body, Body::Coming { at_work: false, .. }) && !self.rest.is_empty()
+    }
+
+    /// What was taken last is not dealt with yet.
+    fn is_at_work(&self) -> bool {
+        matches!(self.body, Body::Coming { at_work: true, .. })
+    }
+
+    /// Not all of the body that was accepted has come.
+    fn lacks_body(&self) -> bool {
+        matches!(self.body, Body::Coming { left, .. } if (self.rest.len() as u64) < left)
     }
 }
 
@@ -312,6 +449,14 @@ impl Reading {
     ) -> Result<Option<Complete>, Problem> {
         let expects_continue = head.expects_continue;
         let tail = self.buffer.split_off(head_bytes);
+        if head.method == Method::Put && upload::is_file(&head.path) {
+            let Framing::Length(bytes) = head.body else {
+                return Err(Problem::list(Status::LengthRequired, "A Content-Length is required"));
+            };
+            self.phase = Phase::Length { head, head_bytes, total_bytes: head_bytes };
+            let body = Body::Offered { bytes, expects_continue };
+            return Ok(Some(Complete { body, ..self.complete(tail) }));
+        }
         self.phase = match head.body {
             Framing::Length(length) => {
                 let total_bytes = usize::try_from(length)
@@ -339,6 +484,7 @@ impl Reading {
             Phase::Head(_) => unreachable!("only a body that was begun is completed"),
         };
         Complete {
+            body: Body::Done,
             keep_alive: head.keep_alive,
             request: Request {
                 method: head.method,

@@ -20,6 +20,8 @@ pub struct Response {
     headers: Vec<(&'static str, String)>,
     family: Family,
     close: bool,
+    /// The body comes in pieces, from elsewhere, and has this many bytes.
+    stream_bytes: Option<u64>,
 }
 
 /// Who reads an answer.
@@ -47,6 +49,7 @@ const METHODS: &str = "GET, POST, PUT, DELETE, OPTIONS";
 /// What the SDKs send (quickblox-wire.md §2.2); used when a preflight does not say what it wants.
 const ALLOWED_HEADERS: &str = "QB-Token, QB-SDK, QB-OS, QB-Account-Key, QuickBlox-REST-API-Version, Content-Type, \
                                Authorization, X-Requested-With, X-Request-Id, Range";
+const EXPOSED_HEADERS: &str = "QB-Token-ExpirationDate";
 const ASKED_HEADERS_BYTES_MAX: usize = 1024;
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
@@ -82,6 +85,13 @@ impl Response {
         Response::new(status, content_type, body.into(), Family::Plain)
     }
 
+    /// The head of an answer outside the API whose body, of so many bytes, the caller sends after it: see
+    /// [`After::Stream`](super::After::Stream).
+    pub fn stream(status: Status, content_type: impl Into<Cow<'static, str>>, bytes: u64) -> Response {
+        let response = Response::new(status, content_type, Bytes::new(), Family::Plain);
+        Response { stream_bytes: Some(bytes), ..response }
+    }
+
     /// The answer to a CORS preflight, or to any other `OPTIONS`, on every path.
     pub fn preflight(request: &Request) -> Response {
         let asked = request
@@ -98,7 +108,15 @@ impl Response {
     }
 
     fn new(status: Status, content_type: impl Into<Cow<'static, str>>, body: Bytes, family: Family) -> Response {
-        Response { status, content_type: content_type.into(), body, headers: Vec::new(), family, close: false }
+        Response {
+            status,
+            content_type: content_type.into(),
+            body,
+            headers: Vec::new(),
+            family,
+            close: false,
+            stream_bytes: None,
+        }
     }
 
     /// Adds a header. Control characters in `value` become blanks, so a value can never begin another header or the body.
@@ -142,6 +160,11 @@ impl Response {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Whether a body is to follow that is not here.
+    pub(super) fn is_streamed(&self) -> bool {
+        self.stream_bytes.is_some_and(|bytes| bytes > 0)
+    }
+
     pub(super) fn closes(&self) -> bool {
         self.close
     }
@@ -152,9 +175,11 @@ impl Response {
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(self.status.line().as_bytes());
         out.extend_from_slice(b"\r\n");
-        if self.status != Status::SwitchingProtocols {
+        // RFC 9110 §15.4.5: what is not sent again is not described again.
+        if !matches!(self.status, Status::SwitchingProtocols | Status::NotModified) {
+            let bytes = self.stream_bytes.unwrap_or(self.body.len() as u64);
             write_header(out, "Content-Type", &self.content_type);
-            write_header(out, "Content-Length", &self.body.len().to_string());
+            write_header(out, "Content-Length", &bytes.to_string());
         }
         match self.family {
             Family::Api => {
@@ -165,7 +190,7 @@ impl Response {
         }
         // On errors too: without these a browser hides the body from the app (quickblox-wire.md §2.2).
         write_header(out, "Access-Control-Allow-Origin", "*");
-        write_header(out, "Access-Control-Expose-Headers", "QB-Token-ExpirationDate");
+        write_header(out, "Access-Control-Expose-Headers", EXPOSED_HEADERS);
         for (name, value) in &self.headers {
             write_header(out, name, value);
         }

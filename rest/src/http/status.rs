@@ -1,8 +1,8 @@
 //! The statuses this server answers with, and their reason phrases.
 
-/// A status of RFC 9110 §15 or RFC 6585.
+/// A status of RFC 9110 §15, RFC 6585 or RFC 4918.
 ///
-/// There is no 204 and no 304: the SDKs take 200, 201 and 202 for success and everything else for an error
+/// There is no 204, and 304 for files alone: the SDKs take 200, 201 and 202 for success and everything else for an error
 /// (quickblox-wire.md §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the reason phrases")]
@@ -13,6 +13,7 @@ pub enum Status {
     Accepted,
     PartialContent,
     Found,
+    NotModified,
     BadRequest,
     Unauthorized,
     Forbidden,
@@ -34,6 +35,7 @@ pub enum Status {
     NotImplemented,
     ServiceUnavailable,
     VersionNotSupported,
+    InsufficientStorage,
 }
 
 impl Status {
@@ -48,6 +50,7 @@ impl Status {
             Status::Accepted => "202 Accepted",
             Status::PartialContent => "206 Partial Content",
             Status::Found => "302 Found",
+            Status::NotModified => "304 Not Modified",
             Status::BadRequest => "400 Bad Request",
             Status::Unauthorized => "401 Unauthorized",
             Status::Forbidden => "403 Forbidden",
@@ -69,6 +72,7 @@ impl Status {
             Status::NotImplemented => "501 Not Implemented",
             Status::ServiceUnavailable => "503 Service Unavailable",
             Status::VersionNotSupported => "505 HTTP Version Not Supported",
+            Status::InsufficientStorage => "507 Insufficient Storage",
         }
     }
 

@@ -32,6 +32,7 @@ fn play(pieces: &[&[u8]], limits: &Limits) -> Seen {
                     let (path, query) = (request.path().to_owned(), request.query().to_owned());
                     seen.requests.push((request.method(), path, query, request.body().to_vec()));
                 }
+                Step::Upload(..) | Step::Body => panic!("nothing is uploaded here"),
             }
         }
     }
@@ -364,7 +365,7 @@ fn a_client_that_closes_its_side_still_gets_its_answers() {
             step = match connection.respond(Instant::START, &Response::empty(Status::Ok), &mut out) {
                 After::KeepAlive => connection.feed(Instant::START, b"", &limits, &mut out),
                 After::Close => Step::Close,
-                After::Upgraded(_) => unreachable!("nobody asked for it"),
+                After::Upgraded(_) | After::Stream => unreachable!("nobody asked for it"),
             };
         }
         assert!(matches!(step, Step::Close));
@@ -480,4 +481,139 @@ proptest! {
         prop_assert_eq!(&whole.requests, &pieces.requests);
         prop_assert_eq!(whole.closed, pieces.closed);
     }
+}
+
+/// What became of an upload whose bytes came in these pieces, each piece of its body dealt with before the next is taken.
+fn upload(pieces: &[&[u8]], limits: &Limits) -> (Vec<u8>, Seen) {
+    let mut connection = Connection::new(Instant::START);
+    let (mut seen, mut out, mut body) = (Seen::default(), Vec::new(), Vec::new());
+    let answer = Response::plain(Status::Created, "text/plain", "");
+    for piece in pieces {
+        let mut step = connection.feed(Instant::START, piece, limits, &mut out);
+        loop {
+            step = match step {
+                Step::More => break,
+                Step::Close => {
+                    seen.closed = true;
+                    break;
+                }
+                Step::Upload(request, bytes) => {
+                    let (path, query) = (request.path().to_owned(), request.query().to_owned());
+                    seen.requests.push((request.method(), path, query, bytes.to_string().into()));
+                    connection.accept_body(Instant::START, &mut out)
+                }
+                Step::Body => {
+                    let (piece, last) = connection.take_body().expect("it said so");
+                    assert!(last || !connection.wants_input(), "one piece at a time");
+                    body.extend_from_slice(&piece);
+                    if last {
+                        seen.closed = connection.respond(Instant::START, &answer, &mut out) == After::Close;
+                        connection.feed(Instant::START, &[], limits, &mut out)
+                    } else {
+                        connection.more_body()
+                    }
+                }
+                Step::Request(request) => {
+                    seen.requests.push((request.method(), request.path().to_owned(), String::new(), Vec::new()));
+                    seen.closed = connection.respond(Instant::START, &answer, &mut out) == After::Close;
+                    connection.feed(Instant::START, &[], limits, &mut out)
+                }
+            };
+        }
+    }
+    seen.sent = String::from_utf8(out).unwrap();
+    (body, seen)
+}
+
+const UPLOAD: &str = "PUT /upload/a/b?k HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\nhello world\
+                      GET /next HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn an_upload_comes_in_pieces_however_it_is_cut() {
+    let expected = [
+        (Method::Put, "/upload/a/b".to_owned(), "k".to_owned(), b"11".to_vec()),
+        (Method::Get, "/next".to_owned(), String::new(), Vec::new()),
+    ];
+    // No limit of ordinary bodies holds: nothing of this one is gathered.
+    let limits = Limits { body_bytes_max: 1, ..Limits::default() };
+    for at in 0..=UPLOAD.len() {
+        let (first, second) = UPLOAD.as_bytes().split_at(at);
+        let (body, seen) = upload(&[first, second], &limits);
+        assert_eq!((body.as_slice(), seen.closed), (&b"hello world"[..], false), "cut at {at}");
+        assert_eq!(seen.requests, expected, "cut at {at}");
+    }
+}
+
+#[test]
+fn an_upload_is_asked_for_only_once_it_is_wanted() {
+    let head = "PUT /upload/a/b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
+    let mut connection = Connection::new(Instant::START);
+    let mut out = Vec::new();
+    let step = connection.feed(Instant::START, head.as_bytes(), &Limits::default(), &mut out);
+    assert!(matches!(step, Step::Upload(_, 3)) && out.is_empty());
+    assert_eq!(connection.deadline(&Limits::default()), None, "the time is ours");
+    assert!(matches!(connection.accept_body(Instant::START, &mut out), Step::More));
+    assert_eq!(out, b"HTTP/1.1 100 Continue\r\n\r\n");
+    // Refused, it is not read: what comes of it must not look like a request.
+    let mut connection = Connection::new(Instant::START);
+    assert!(matches!(connection.feed(Instant::START, head.as_bytes(), &Limits::default(), &mut out), Step::Upload(..)));
+    let refusal = Response::plain(Status::NotFound, "text/plain", "");
+    assert_eq!(connection.respond(Instant::START, &refusal, &mut out), After::Close);
+}
+
+#[test]
+fn an_upload_has_as_much_time_as_its_bytes_earn() {
+    let limits = Limits::default();
+    let mut connection = Connection::new(Instant::START);
+    let mut out = Vec::new();
+    let head = "PUT /upload/a/b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+    let _upload = connection.feed(Instant::START, head.as_bytes(), &limits, &mut out);
+    let _more = connection.accept_body(Instant::START, &mut out);
+    let due = |connection: &Connection| connection.deadline(&limits).map(|(at, _)| at);
+    assert_eq!(due(&connection), Some(Instant::START + limits.request_time_max));
+    let _body = connection.feed(Instant::START, &[b'x'; 8_192], &limits, &mut out);
+    assert!(connection.take_body().is_some_and(|(piece, last)| piece.len() == 8_192 && !last));
+    assert_eq!(due(&connection), None, "the disk's time is not the client's");
+    let _more = connection.more_body();
+    assert_eq!(due(&connection), Some(Instant::START + limits.request_time_max + Duration::from_secs(2)));
+    connection.expire(&mut out);
+    assert!(String::from_utf8(out).unwrap().contains("408 Request Timeout"));
+}
+
+#[test]
+fn an_upload_says_how_long_it_is_and_ends_whole() {
+    let chunked = "PUT /upload/a/b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(status(&play_one(chunked)), 411);
+    let mut connection = Connection::new(Instant::START);
+    let mut out = Vec::new();
+    let head = "PUT /upload/a/b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhel";
+    let _upload = connection.feed(Instant::START, head.as_bytes(), &Limits::default(), &mut out);
+    let _body = connection.accept_body(Instant::START, &mut out);
+    assert!(connection.take_body().is_some());
+    assert!(matches!(connection.end(&mut out), Step::Close), "the rest never comes");
+    assert!(String::from_utf8(out).unwrap().starts_with("HTTP/1.1 400"));
+}
+
+#[test]
+fn a_streamed_answer_holds_the_connection_until_it_is_out() {
+    let (mut connection, _) = request("GET /upload/a/b HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut out = Vec::new();
+    let answer = Response::stream(Status::Ok, "image/png", 70_000);
+    assert_eq!(connection.respond(Instant::START, &answer, &mut out), After::Stream);
+    let head = String::from_utf8(out).unwrap();
+    assert!(head.contains("Content-Length: 70000\r\n") && head.ends_with("\r\n\r\n"));
+    assert!(!connection.wants_input() && connection.deadline(&Limits::default()).is_none());
+    assert_eq!(connection.finish_stream(Instant::START), After::KeepAlive);
+    assert!(matches!(
+        connection.feed(Instant::START, &[], &Limits::default(), &mut Vec::new()),
+        Step::Request(next) if next.path() == "/"
+    ));
+    let (mut connection, _) = request("HEAD /upload/a/b HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut out = Vec::new();
+    assert_eq!(connection.respond(Instant::START, &answer, &mut out), After::KeepAlive, "there is no body to wait for");
+    let not_modified = Response::plain(Status::NotModified, "", "");
+    let (mut connection, _) = request("GET /upload/a/b HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut out = Vec::new();
+    let _after = connection.respond(Instant::START, &not_modified, &mut out);
+    assert!(!String::from_utf8(out).unwrap().contains("Content-"));
 }

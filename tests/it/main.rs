@@ -6,3 +6,4 @@ mod external;
 mod life;
 mod login;
 mod operations;
+mod upload;

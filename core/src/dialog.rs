@@ -11,7 +11,7 @@
 //! | saving messages and bringing them to those they are for | `save` |
 //! | read and delivered marks, changed texts, deleted messages | `marks` |
 //! | the members' lists | `lists` |
-//! | the room: who is there, what they say, what it was told | `room`, `history`, `query` |
+//! | the room: who is there, what they say, what it was told | `room`, `occupants`, `presence`, `history`, `query` |
 //! | changes of the dialog that are asked for in its room | `orders` |
 //! | the history as archives show it | `archive` |
 //!
@@ -34,7 +34,9 @@ mod archive;
 mod history;
 mod lists;
 mod marks;
+mod occupants;
 mod orders;
+mod presence;
 mod query;
 mod record;
 mod rewrite;
@@ -45,12 +47,14 @@ mod tests;
 mod wire;
 
 pub(crate) use archive::archived;
+pub(crate) use query::is_ping;
 pub(crate) use rewrite::rewritten;
 pub(crate) use room::{no_entry, no_room};
 pub(crate) use wire::senders_own;
 pub use wire::stanza_of;
 
-use room::Room;
+use occupants::Room;
+use presence::Farewell;
 
 /// One dialog in memory.
 pub struct Dialog {
@@ -228,7 +232,7 @@ impl Dialog {
                 self.create(record::New { by, kind, name, photo, occupants, data }, turn)
             }
             Command::Update { by, change } => self.update(by, change, turn),
-            Command::Delete { by, force } => self.delete(by, force, None, turn),
+            Command::Delete { by, force } => self.delete(by, force, &Farewell::default(), turn),
             Command::Save(draft) => self.saves_draft(draft, turn),
             Command::Mark { by, which: Which::Ids(ids), marks, astray: true } => {
                 self.mark_wherever(by, ids, marks, turn)

@@ -14,7 +14,7 @@ use crate::ext::chain::Chain;
 use crate::ext::{self, Contacts, Service, Uploads, Usual};
 use crate::jid::user::UserId;
 use crate::limits::Limits;
-use crate::model::dialog::Pairs;
+use crate::model::dialog::{OccupantIds, Pairs};
 use crate::model::jobs;
 use crate::model::upload::FileId;
 use crate::owner::{AccountId, Owner};
@@ -295,6 +295,8 @@ pub struct Site {
     pub chain: &'static Chain,
     /// Where clients are told to come back to a session. XEP-0198 §5
     pub resume_location: Option<Arc<str>>,
+    /// What the ids of occupants are made with.
+    pub occupants: OccupantIds,
 }
 
 /// What is kept of messages that do not ask for it. XEP-0313, XEP-0441.
@@ -321,6 +323,7 @@ impl Site {
             pairs: Pairs::of(&[0; 32]),
             chain: &ext::CHAIN,
             resume_location: None,
+            occupants: OccupantIds::of(&[0; 32]),
         }
     }
 }

@@ -93,6 +93,8 @@ pub static EXTENSIONS: &[&Extension] = &[
     &delayed_delivery::DELAYED_DELIVERY,
     &external_services::EXTERNAL_SERVICES,
     &muc::MULTI_USER_CHAT,
+    &muc::SELF_PING,
+    &muc::OCCUPANT_IDS,
     &muc::CHAT_MARKERS,
     &archive::RESULT_SETS,
     &archive::ARCHIVE,

@@ -101,6 +101,8 @@ pub const COMMAND_MESSAGES_MAX: usize = 1_000;
 pub const DIALOG_NAME_BYTES_MAX: usize = 1_024;
 /// Users that one order in a room can name.
 pub const ROOM_ORDER_ITEMS_MAX: usize = 100;
+/// Sessions outside a room of which it is remembered that they have asked about it.
+pub const ROOM_CURIOUS_MAX: usize = 64;
 /// Sessions in one room.
 pub const ROOM_SEATS_MAX: usize = 50_000;
 /// What a session in a room says about itself; more is not shown.

@@ -84,6 +84,8 @@ pub const MUC_REGISTER: &str = "http://jabber.org/protocol/muc#register";
 pub const MUC_UNIQUE: &str = "http://jabber.org/protocol/muc#unique";
 /// XEP-0045 §6.6: the traffic a room allows (a disco node).
 pub const MUC_TRAFFIC: &str = "http://jabber.org/protocol/muc#traffic";
+/// XEP-0045 §15.3: the room leaves the ids of messages as they are (a disco feature).
+pub const MUC_STABLE_ID: &str = "http://jabber.org/protocol/muc#stable_id";
 /// XEP-0049: private XML storage.
 pub const PRIVATE: &str = "jabber:iq:private";
 /// XEP-0050: ad-hoc commands.

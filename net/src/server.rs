@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use proto::effect::{Archiving, Site};
 use proto::ext;
 use proto::jid::Domain;
-use proto::model::dialog::Pairs;
+use proto::model::dialog::{OccupantIds, Pairs};
 use proto::model::directory::{self, AppKeys, AppRecord, SERVER, apps};
 use proto::model::{self, dialog, jobs};
 use proto::owner::Owner;
@@ -405,6 +405,7 @@ impl Facts {
             pairs: Pairs::of(&self.decoy_secret),
             chain: &ext::CHAIN,
             resume_location: config.resume_location.as_deref().map(Into::into),
+            occupants: OccupantIds::of(&self.decoy_secret),
         };
         Terms {
             features: ext::stream_features(&site),

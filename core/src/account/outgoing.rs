@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::dialog::{no_room, rewritten};
+use crate::dialog::{is_ping, no_room, rewritten};
 use crate::effect::{SessionId, Site, Turn};
 use crate::error::{Condition, StanzaError};
 use crate::ext::chain::{Facts, Instead, Sending};
@@ -176,7 +176,11 @@ impl Account {
                 self.refuse_request(from, kind, stanza, Condition::ServiceUnavailable, turn);
             }
             Target::Room => {
-                if kind.is_request() {
+                let pings_occupant = to.as_ref().is_some_and(|to| to.resource().is_some())
+                    && stanza.first_child().is_some_and(|payload| is_ping(payload, kind));
+                if pings_occupant {
+                    self.refuse(from, stanza, Condition::NotAcceptable.into(), turn);
+                } else if kind.is_request() {
                     self.refuse(from, stanza, no_room(), turn);
                 }
             }

@@ -19,7 +19,7 @@ use crate::xml::{Element, Nodes, splice};
 
 use super::rewrite::rewritten;
 use super::room::no_room;
-use super::wire::{bare, room_jid, seat_of, senders_own, stanza_of, to_one};
+use super::wire::{bare, occupant_id, room_jid, seat_of, senders_own, stanza_of, to_one};
 use super::{Dialog, Flow};
 
 /// A message of the history as it stands in `<forwarded/>`. `room` is the dialog of a message from a room.
@@ -44,10 +44,13 @@ pub(crate) fn archived(
         None => {
             let sender = bare(AccountId { app: viewer.app, user: row.sender }, site);
             let affiliation = room.map_or("none", |room| affiliation(room, row.sender));
-            let said = |child: Element<'_>| child.is("x", ns::MUC_USER);
+            let occupant = site.occupants.id(viewer.app, dialog, row.sender);
+            // Messages of old were kept without the occupant's id.
+            let said = |child: Element<'_>| child.is("x", ns::MUC_USER) || child.is("occupant-id", ns::OCCUPANT_ID);
             Some(rewritten(message, &said, None, &|xml| {
                 let item = [("affiliation", affiliation), ("jid", sender.as_str())];
                 xml.open("x").ns(ns::MUC_USER).leaf("item", &item).close();
+                occupant_id(&occupant, xml);
             }))
         }
     };

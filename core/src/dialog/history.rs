@@ -2,6 +2,7 @@
 
 use crate::account::Progress;
 use crate::effect::{SessionId, Turn};
+use crate::error::Condition;
 use crate::jid::user::UserId;
 use crate::limits::{ROOM_HISTORY_STANZAS, ROOM_HISTORY_STANZAS_MAX};
 use crate::model::dialog::{self, HIDDEN, MESSAGES, MessageRow, mark_key, order_of};
@@ -11,7 +12,8 @@ use crate::stanza::Parcel;
 use crate::time::Timestamp;
 use crate::xml::{Element, Nodes, Writer, splice};
 
-use super::wire::{room_jid, seat_of, stanza_of, to_one};
+use super::occupants::Guise;
+use super::wire::{occupant_id, room_jid, seat_of, stanza_of, to_one};
 use super::{Dialog, Flow};
 
 /// How much of the history one who enters asks for. XEP-0045 §7.2.14.
@@ -23,25 +25,31 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(presence: Option<Element<'_>>, now: Timestamp) -> Wanted {
+    /// What is asked for; a bad request when that is no number or no time.
+    fn read(presence: Option<Element<'_>>, now: Timestamp) -> Result<Wanted, Condition> {
         let history =
             presence.and_then(|presence| presence.child("x", ns::MUC)).and_then(|x| x.child("history", ns::MUC));
-        let number = |name: &str| {
-            history.and_then(|history| history.attr(name)).and_then(|value| value.trim().parse::<u64>().ok())
-        };
-        let narrowed =
-            ["maxchars", "seconds", "since"].into_iter().any(|name| history.is_some_and(|h| h.attr(name).is_some()));
+        let said = |name: &str| history.and_then(|history| history.attr(name));
+        let number = |name: &str| said(name).map(|text| number(text.trim()).ok_or(Condition::BadRequest)).transpose();
+        let (most, bytes, ago) = (number("maxstanzas")?, number("maxchars")?, number("seconds")?);
+        let since = said("since").map(|text| Timestamp::parse_iso(text.trim()).ok_or(Condition::BadRequest));
+        let since = since.transpose()?;
+        let narrowed = bytes.is_some() || ago.is_some() || since.is_some();
         let usual = if narrowed { ROOM_HISTORY_STANZAS_MAX } else { ROOM_HISTORY_STANZAS };
-        let stanzas = number("maxstanzas").map_or(usual, |max| usize::try_from(max).unwrap_or(usize::MAX));
-        let ago = number("seconds").map(|secs| Timestamp::from_secs(now.secs().saturating_sub(secs)));
-        let since =
-            history.and_then(|history| history.attr("since")).and_then(|since| Timestamp::parse_iso(since.trim()));
-        Wanted {
-            stanzas: stanzas.min(ROOM_HISTORY_STANZAS_MAX),
-            bytes: number("maxchars").map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX)),
+        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let ago = ago.map(|secs| Timestamp::from_secs(now.secs().saturating_sub(secs)));
+        Ok(Wanted {
+            stanzas: most.map_or(usual, size).min(ROOM_HISTORY_STANZAS_MAX),
+            bytes: bytes.map_or(usize::MAX, size),
             since: ago.max(since).unwrap_or_default(),
-        }
+        })
     }
+}
+
+/// A count, however large.
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 impl Dialog {
@@ -55,7 +63,13 @@ impl Dialog {
             self.seats(session, &parcel, user, turn);
             return Ok(Progress::Done);
         }
-        let wanted = Wanted::read(presence, turn.now.stamp);
+        let wanted = match Wanted::read(presence, turn.now.stamp) {
+            Ok(wanted) => wanted,
+            Err(condition) => {
+                self.turn_away(session, &parcel, condition, "This is no way to ask for history.", turn);
+                return Ok(Progress::Done);
+            }
+        };
         if wanted.stanzas == 0 || wanted.bytes == 0 || self.head.count == 0 {
             return self.welcomes(session, &parcel, user, Vec::new(), turn);
         }
@@ -92,7 +106,10 @@ impl Dialog {
         for stanza in history {
             to_one(seat_of(session, parcel), stanza, turn);
         }
-        to_one(seat_of(session, parcel), self.subject(turn), turn);
+        let script = self.room.guise_of(user, session) == Some(Guise::Script);
+        if !script {
+            to_one(seat_of(session, parcel), self.subject(turn), turn);
+        }
         Ok(Progress::Done)
     }
 
@@ -109,6 +126,9 @@ impl Dialog {
             let at = row.created_at.iso_millis().to_string();
             let add = |xml: &mut Writer<'_>| {
                 xml.open("delay").ns(ns::DELAY).attr("from", &room).attr("stamp", &at).close();
+                if message.child("occupant-id", ns::OCCUPANT_ID).is_none() {
+                    occupant_id(&self.occupant_id(row.sender, turn.site), xml);
+                }
             };
             splice::forward(message, &[("to", None)], add, &mut out);
             bytes += out.len();
@@ -121,7 +141,8 @@ impl Dialog {
         stanzas
     }
 
-    /// What the room is about; said even when it is about nothing, because general clients wait for it. XEP-0045 §7.2.15.
+    /// What the room is about; said even when it is about nothing, because general clients wait for it (XEP-0045 §7.2.15), and not
+    /// to a client that would show it as a message without a text.
     fn subject(&self, turn: &Turn<'_>) -> Vec<u8> {
         let room = room_jid(self.app, self.id, turn.site);
         let subject = self.record.as_ref().and_then(|record| record.subject.as_ref());
@@ -133,6 +154,7 @@ impl Dialog {
         if let Some(subject) = subject {
             let at = subject.at.iso_millis().to_string();
             xml.open("delay").ns(ns::DELAY).attr("from", &room).attr("stamp", &at).close();
+            occupant_id(&self.occupant_id(subject.by, turn.site), &mut xml);
         }
         xml.close();
         drop(xml);
@@ -153,10 +175,25 @@ mod tests {
             let mut nodes = Nodes::new();
             Wanted::read(nodes.parse(source.as_bytes(), &Context::CLIENT, &Limits::STANZA).ok(), now)
         };
+        for wrong in [
+            "maxstanzas='-1'",
+            "maxstanzas='ten'",
+            "maxstanzas=''",
+            "maxchars='1e3'",
+            "maxchars='+1'",
+            "seconds='0x10'",
+            "since='yesterday'",
+            "since=''",
+            "since='2010-13-01T00:00:00Z'",
+            "maxstanzas='0' since='1'",
+        ] {
+            assert_eq!(wanted(&format!("<history {wrong}/>")), Err(Condition::BadRequest), "{wrong}");
+        }
+        let wanted = |history: &str| wanted(history).expect(history);
         assert_eq!(wanted("").stanzas, ROOM_HISTORY_STANZAS);
         assert_eq!(wanted("<history maxstanzas='0'/>").stanzas, 0);
         assert_eq!(wanted("<history maxstanzas='1000000'/>").stanzas, ROOM_HISTORY_STANZAS_MAX);
-        assert_eq!(wanted("<history maxstanzas='-1'/>").stanzas, ROOM_HISTORY_STANZAS);
+        assert_eq!(wanted("<history maxstanzas='99999999999999999999999'/>").stanzas, ROOM_HISTORY_STANZAS_MAX);
         assert_eq!(
             wanted("<history maxchars='65000'/>"),
             Wanted { stanzas: ROOM_HISTORY_STANZAS_MAX, bytes: 65_000, since: Timestamp::default() }
@@ -164,6 +201,5 @@ mod tests {
         assert_eq!(wanted("<history seconds='180'/>").since, Timestamp::from_secs(999_820));
         assert_eq!(wanted("<history seconds='99999999999'/>").since, Timestamp::default());
         assert_eq!(wanted("<history since='1970-01-12T13:46:39Z'/>").since, Timestamp::from_secs(999_999));
-        assert_eq!(wanted("<history since='yesterday'/>").since, Timestamp::default());
     }
 }

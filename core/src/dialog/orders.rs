@@ -24,8 +24,10 @@ use crate::route::{Target, target};
 use crate::stanza::Parcel;
 use crate::xml::{Element, Writer};
 
+use super::occupants::Guise;
+use super::presence::{Farewell, OutOf};
 use super::query::field;
-use super::room::{OutOf, no_room};
+use super::room::no_room;
 use super::wire::room_jid;
 use super::{Dialog, Flow};
 
@@ -37,7 +39,7 @@ enum Order {
     Change(Change),
     /// Out of the room, not out of the dialog.
     Kick(Vec<UserId>, Option<String>),
-    Destroy(Option<String>),
+    Destroy(Farewell),
 }
 
 /// Whether a payload of type `set` is one of these orders.
@@ -75,21 +77,22 @@ impl Dialog {
                 self.holds_iq(session, parcel.clone());
                 self.update(user, change, turn)
             }
-            Ok(Order::Destroy(reason)) => {
+            Ok(Order::Destroy(farewell)) => {
                 self.holds_iq(session, parcel.clone());
-                self.delete(user, true, reason.as_deref(), turn)
+                self.delete(user, true, &farewell, turn)
             }
         }
     }
 
-    /// Everybody in the room is told that its settings have changed. XEP-0045 §10.2.1
+    /// Those in the room are told that its settings have changed, but for clients that would show it as a message from nobody.
+    /// XEP-0045 §10.2.1
     pub(super) fn announce_settings(&mut self, turn: &mut Turn<'_>) {
         let mut bytes = Vec::new();
         let mut xml = Writer::new(&mut bytes);
         xml.open("message").attr("from", &room_jid(self.app, self.id, turn.site)).attr("type", "groupchat");
         xml.open("x").ns(ns::MUC_USER).leaf("status", &[("code", "104")]).close().close();
         drop(xml);
-        self.say(bytes.into(), turn);
+        self.say_to(bytes.into(), |guise| guise == Guise::Any, turn);
     }
 }
 
@@ -175,7 +178,10 @@ fn whom(item: Element<'_>, me: AccountId, site: &Site) -> Result<UserId, Conditi
 fn of_owner(record: &DialogRow, user: UserId, payload: Element<'_>) -> Result<Order, Condition> {
     for_owner(record, user)?;
     if let Some(destroy) = payload.child("destroy", ns::MUC_OWNER) {
-        return Ok(Order::Destroy(reason_in(destroy, ns::MUC_OWNER)));
+        let reason = reason_in(destroy, ns::MUC_OWNER);
+        let venue = destroy.attr("jid").filter(|jid| !jid.is_empty());
+        let venue = venue.map(|jid| Jid::parse(&jid).map(|jid| jid.as_str().to_owned())).transpose();
+        return Ok(Order::Destroy(Farewell { reason, venue: venue.map_err(|_| Condition::JidMalformed)? }));
     }
     let Some(form) = payload.child("x", ns::DATA_FORMS) else { return Err(refused(record, user)) };
     // §10.1.3: a form that is given up changes nothing; §10.1.2: one without fields takes what there is.

@@ -6,6 +6,7 @@ use crate::account::Progress;
 use crate::effect::{SessionId, Turn};
 use crate::error::{Condition, StanzaError};
 use crate::jid::user::UserId;
+use crate::limits::ROOM_HISTORY_STANZAS_MAX;
 use crate::model::dialog::{DialogKind, DialogRow};
 use crate::ns;
 use crate::stanza::{IqKind, Parcel};
@@ -28,6 +29,10 @@ impl Dialog {
         }
         let mut nodes = Nodes::new();
         let Some(iq) = nodes.reread(&parcel.stanza) else { return Ok(Progress::Done) };
+        let inside = self.room_record().is_some_and(|record| record.admits(user));
+        if inside && !iq.first_child().is_some_and(|payload| payload.is("query", ns::DISCO_ITEMS)) {
+            self.room.shows_interest(user, session);
+        }
         if let (Some(payload), None) = (iq.first_child().filter(|payload| payload.ns() == ns::MAM), &parcel.resource) {
             return self.asks_archive(session, parcel, user, kind, payload, turn);
         }
@@ -78,13 +83,16 @@ impl Dialog {
         iq: Element<'_>,
         turn: &Turn<'_>,
     ) -> Result<Vec<u8>, StanzaError<'static>> {
-        let record = self.room_record().filter(|record| record.admits(user)).ok_or_else(no_room)?;
         let payload = iq.first_child().ok_or(Condition::BadRequest)?;
+        if parcel.resource.is_some() && !self.room.has(user, session) && is_ping(payload, kind) {
+            return Err(Condition::NotAcceptable.into());
+        }
+        let record = self.room_record().filter(|record| record.admits(user)).ok_or_else(no_room)?;
         if let Some(nick) = parcel.resource.as_deref() {
-            return self.of_occupant(nick, session, user, payload).map_err(StanzaError::from);
+            return self.of_occupant(nick, session, user, kind, payload).map_err(StanzaError::from);
         }
         let answer = match (payload.ns(), payload.name(), kind) {
-            (ns::DISCO_INFO, "query", IqKind::Get) => self.info(record, user, payload),
+            (ns::DISCO_INFO, "query", IqKind::Get) => self.info(record, user, payload, turn),
             (ns::DISCO_ITEMS, "query", IqKind::Get) => self.items(payload, turn),
             (ns::MUC_ADMIN, "query", IqKind::Get) => self.affiliations(record, user, payload, turn),
             (ns::MUC_OWNER, "query", IqKind::Get) => configuration(record, user),
@@ -101,20 +109,27 @@ impl Dialog {
         nick: &str,
         session: SessionId,
         user: UserId,
+        kind: IqKind,
         payload: Element<'_>,
     ) -> Result<Vec<u8>, Condition> {
         if !self.room.has(user, session) {
             return Err(Condition::NotAcceptable);
         }
         let there = nick.parse::<UserId>().ok().is_some_and(|nick| self.room.of(nick).next().is_some());
-        match payload.ns() {
+        match is_ping(payload, kind) {
             _ if !there => Err(Condition::ItemNotFound),
-            ns::PING if *nick == *user.to_string() => Ok(Vec::new()),
-            _ => Err(Condition::FeatureNotImplemented),
+            true if *nick == *user.to_string() => Ok(Vec::new()),
+            true | false => Err(Condition::FeatureNotImplemented),
         }
     }
 
-    fn info(&self, record: &DialogRow, user: UserId, payload: Element<'_>) -> Result<Vec<u8>, Condition> {
+    fn info(
+        &self,
+        record: &DialogRow,
+        user: UserId,
+        payload: Element<'_>,
+        turn: &Turn<'_>,
+    ) -> Result<Vec<u8>, Condition> {
         let mut out = Vec::new();
         let mut xml = Writer::new(&mut out);
         xml.open("query").ns(ns::DISCO_INFO);
@@ -141,6 +156,8 @@ impl Dialog {
             ns::DISCO_ITEMS,
             ns::MUC,
             ns::MUC_SELF_PING,
+            ns::MUC_STABLE_ID,
+            ns::OCCUPANT_ID,
             ns::MAM,
             ns::MAM_EXTENDED,
             ns::MAM_GROUPCHAT_FIELD,
@@ -165,6 +182,8 @@ impl Dialog {
         }
         let says = record.kind != DialogKind::Public || record.owner == user;
         field(&mut xml, "muc#roominfo_subjectmod", None, if says { "1" } else { "0" });
+        field(&mut xml, "muc#roominfo_contactjid", None, &bare(self.account(record.owner), turn.site));
+        field(&mut xml, "muc#maxhistoryfetch", None, &ROOM_HISTORY_STANZAS_MAX.to_string());
         xml.close().close();
         drop(xml);
         Ok(out)
@@ -246,6 +265,12 @@ impl Dialog {
         drop(xml);
         Ok(out)
     }
+}
+
+/// Who is not in a room is told so in the same words whether or not there is such a room: clients take all other errors but those
+/// of XEP-0410 §3.2 for the same, and `item-not-found` for being in.
+pub(crate) fn is_ping(payload: Element<'_>, kind: IqKind) -> bool {
+    kind == IqKind::Get && payload.is("ping", ns::PING)
 }
 
 /// A field of a form.

@@ -19,7 +19,7 @@ use crate::owner::Owner;
 use crate::row::{Batch, Reads, Rows, Unreadable};
 use crate::time::Timestamp;
 
-use super::room::OutOf;
+use super::presence::{Farewell, OutOf};
 use super::{Dialog, Flow, lists};
 
 /// What a new dialog is to be.
@@ -199,7 +199,7 @@ impl Dialog {
         record.occupants.retain(|user| pulled.binary_search(user).is_err());
         record.updated_at = turn.now.stamp;
         if record.kind == DialogKind::Group && record.occupants.is_empty() {
-            return self.destroy(by, &pulled, None, turn);
+            return self.destroy(by, &pulled, &Farewell::default(), turn);
         }
         let grown = !record.large && record.occupants.len() > BUMP_MEMBERS_MAX;
         record.large |= grown;
@@ -227,8 +227,8 @@ impl Dialog {
         }
     }
 
-    /// With `force`, the dialog goes; `reason` is for those in its room.
-    pub(super) fn delete(&mut self, by: UserId, force: bool, reason: Option<&str>, turn: &mut Turn<'_>) -> Flow {
+    /// With `force`, the dialog goes; `farewell` is for those in its room.
+    pub(super) fn delete(&mut self, by: UserId, force: bool, farewell: &Farewell, turn: &mut Turn<'_>) -> Flow {
         let Some(record) = &mut self.record else { return self.refuse(Refusal::NoDialog, turn) };
         let allowed = if force { record.owner == by } else { record.has(by) };
         if !allowed {
@@ -238,7 +238,7 @@ impl Dialog {
         match (force, record.kind) {
             (true, _) => {
                 let members = record.occupants.clone();
-                self.destroy(by, &members, reason, turn);
+                self.destroy(by, &members, farewell, turn);
             }
             (false, DialogKind::Private) => {
                 let mut batch = Batch::default();
@@ -258,7 +258,7 @@ impl Dialog {
     }
 
     /// The dialog goes, with its history and its room.
-    fn destroy(&mut self, by: UserId, members: &[UserId], reason: Option<&str>, turn: &mut Turn<'_>) {
+    fn destroy(&mut self, by: UserId, members: &[UserId], farewell: &Farewell, turn: &mut Turn<'_>) {
         let Some(record) = self.record.take() else { return };
         let mut batch = Batch::default();
         let all = dialog::key(self.app, self.id).all_below();
@@ -273,7 +273,7 @@ impl Dialog {
             turn.out.write(batch);
             self.exit(members, turn);
         }
-        self.close_room(&record, by, reason, turn);
+        self.close_room(&record, by, farewell, turn);
         self.head = Head::default();
         self.loaded_to = 0;
         self.standing = Standing::At(0);

@@ -3,7 +3,6 @@
 //! A nick is the user's number; all of a user's devices are under it, and the others hear of the first that comes and the last
 //! that goes. The room exists while its dialog does, and nobody can make one by entering.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,116 +12,22 @@ use crate::effect::{Effect, Seat, SessionId, Turn};
 use crate::error::{Condition, StanzaError};
 use crate::ext::archive::is_archived;
 use crate::jid::user::UserId;
-use crate::limits::{ROOM_PRESENCE_BYTES_MAX, ROOM_SEATS_MAX};
+use crate::limits::{RESOURCES_MAX, ROOM_PRESENCE_BYTES_MAX, ROOM_SEATS_MAX};
 use crate::model::dialog::{self, DialogKind, DialogRow, Subject, body_of, marker, saved_params};
 use crate::ns;
 use crate::row::Batch;
 use crate::stanza::{MessageKind, PRESENCE_ID, Parcel, PresenceKind};
 use crate::xml::{Element, Nodes, Writer};
 
+use super::occupants::{Guise, Occupant};
 use super::rewrite::rewritten;
 use super::save::is_rooms;
-use super::wire::{bare, refuse, room_jid, seat_of, to_one};
+use super::wire::{occupant_id, refuse, room_jid, seat_of, to_one};
 use super::{Dialog, Flow, report};
 
 /// Server notes §4.3.
 const NO_ROOM: &str = "There is no such room.";
 const NO_RIGHT: &str = "Insufficient privileges to send groupchat message.";
-
-/// Who is in the room.
-#[derive(Default)]
-pub(super) struct Room {
-    seats: BTreeMap<(UserId, SessionId), Occupant>,
-    /// All of them, for what is said to everybody.
-    everyone: Option<Arc<[Seat]>>,
-}
-
-/// One session in the room.
-pub(super) struct Occupant {
-    seat: Seat,
-    /// What it says of itself, as children of its presence.
-    says: Bytes,
-}
-
-/// What one who is thrown out is out of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OutOf {
-    Room,
-    Dialog,
-}
-
-/// How an occupant goes.
-#[derive(Default)]
-struct Going<'a> {
-    /// Of the stanza that led to it.
-    id: Option<&'a str>,
-    statuses: &'a [u16],
-    /// Who did it, if not the occupant.
-    actor: Option<&'a str>,
-    /// Why, in words.
-    reason: Option<&'a str>,
-    /// Out of the dialog, too.
-    expelled: bool,
-    /// Why there is no room any more.
-    destroyed: Option<&'a str>,
-    /// Last words, as children of the presence.
-    says: &'a [u8],
-}
-
-impl Occupant {
-    /// The session's full JID.
-    pub fn jid(&self) -> &str {
-        &self.seat.jid
-    }
-}
-
-impl Room {
-    pub fn is_empty(&self) -> bool {
-        self.seats.is_empty()
-    }
-
-    pub fn has(&self, user: UserId, session: SessionId) -> bool {
-        self.seats.contains_key(&(user, session))
-    }
-
-    /// The sessions of one user.
-    pub fn of(&self, user: UserId) -> impl Iterator<Item = &Occupant> {
-        self.seats.range((user, SessionId(0))..=(user, SessionId(u64::MAX))).map(|(_, occupant)| occupant)
-    }
-
-    /// Each user once, with the session that came first to be known.
-    pub fn users(&self) -> impl Iterator<Item = (UserId, &Occupant)> {
-        let mut last = None;
-        self.seats
-            .iter()
-            .filter_map(move |(&(user, _), occupant)| (last.replace(user) != Some(user)).then_some((user, occupant)))
-    }
-
-    pub fn everyone(&mut self) -> Arc<[Seat]> {
-        let seats = &self.seats;
-        let all = self.everyone.get_or_insert_with(|| seats.values().map(|occupant| occupant.seat.clone()).collect());
-        Arc::clone(all)
-    }
-
-    fn all_but(&self, user: UserId) -> Arc<[Seat]> {
-        let others = self.seats.iter().filter(|((seated, _), _)| *seated != user);
-        others.map(|(_, occupant)| occupant.seat.clone()).collect()
-    }
-
-    pub fn seats_of(&self, user: UserId) -> Arc<[Seat]> {
-        self.of(user).map(|occupant| occupant.seat.clone()).collect()
-    }
-
-    fn put(&mut self, user: UserId, occupant: Occupant) {
-        self.seats.insert((user, occupant.seat.session), occupant);
-        self.everyone = None;
-    }
-
-    fn take(&mut self, user: UserId, session: SessionId) -> Option<Occupant> {
-        self.everyone = None;
-        self.seats.remove(&(user, session))
-    }
-}
 
 impl Dialog {
     /// The room's dialog, if it has a room.
@@ -186,19 +91,32 @@ impl Dialog {
                 return self.done(&parcel, turn);
             }
             self.set_subject(subject, user, turn);
+            let stanza = self.reflected(message, user, turn);
+            self.say_to(stanza, |guise| guise != Guise::Script, turn);
+            return self.done(&parcel, turn);
         } else if marker(message).is_none()
             && (saved_params(message).is_some()
                 || (turn.site.archiving.rooms && is_archived(turn.site.chain.look(MessageKind::Groupchat, message))))
         {
             return self.saves_in_room(session, parcel, user, id_used, turn);
         }
-        let stanza = if message.children().any(is_rooms) {
-            rewritten(message, &is_rooms, None, &|_| {}).into()
-        } else {
-            parcel.stanza.clone()
-        };
+        let stanza = self.reflected(message, user, turn);
         self.say(stanza, turn);
         self.done(&parcel, turn)
+    }
+
+    /// A message as the room passes it on.
+    pub(super) fn reflected(&self, message: Element<'_>, by: UserId, turn: &Turn<'_>) -> Bytes {
+        let id = self.occupant_id(by, turn.site);
+        rewritten(message, &is_rooms, None, &|xml| occupant_id(&id, xml)).into()
+    }
+
+    /// Brings the same bytes to those in the room who understand them.
+    pub(super) fn say_to(&self, stanza: Bytes, understands: impl Fn(Guise) -> bool, turn: &mut Turn<'_>) {
+        let seats = self.room.those_who_hear(understands);
+        if !seats.is_empty() {
+            turn.out.push(Effect::Fanout(stanza, seats));
+        }
     }
 
     fn set_subject(&mut self, text: String, by: UserId, turn: &mut Turn<'_>) {
@@ -221,8 +139,10 @@ impl Dialog {
         };
         let mut nodes = Nodes::new();
         if let Some(message) = nodes.reread(&parcel.stanza) {
+            let id = self.occupant_id(user, turn.site);
             let stanza = rewritten(message, &is_rooms, None, &|xml| {
                 xml.empty("x", ns::MUC_USER);
+                occupant_id(&id, xml);
             });
             turn.out.push(Effect::Fanout(stanza.into(), seats));
         }
@@ -253,8 +173,13 @@ impl Dialog {
             Some(_) if parcel.resource.is_none() => {
                 Some((Condition::JidMalformed, "Join as the room's address with a nick."))
             }
-            Some(_) if self.room.seats.len() >= ROOM_SEATS_MAX && !self.room.has(user, session) => {
-                Some((Condition::ResourceConstraint, Condition::ResourceConstraint.text()))
+            // §7.2.9: the owner still gets in.
+            Some(record) if self.is_full(record.owner == user) && !self.room.has(user, session) => {
+                Some((Condition::ServiceUnavailable, "The room is full."))
+            }
+            // §7.6: everybody's nick is given.
+            Some(_) if self.room.has(user, session) && self.is_renaming(&parcel, user) => {
+                Some((Condition::NotAcceptable, "Nicks are the numbers of users."))
             }
             Some(_) => None,
         };
@@ -267,9 +192,27 @@ impl Dialog {
         }
     }
 
+    fn is_full(&self, of_owner: bool) -> bool {
+        self.room.len() >= if of_owner { ROOM_SEATS_MAX + RESOURCES_MAX } else { ROOM_SEATS_MAX }
+    }
+
+    /// Whether one who is in the room would like to be called otherwise, and does not just enter again.
+    fn is_renaming(&self, parcel: &Parcel, user: UserId) -> bool {
+        let mut nodes = Nodes::new();
+        let enters = nodes.reread(&parcel.stanza).is_some_and(|presence| presence.child("x", ns::MUC).is_some());
+        !enters && is_forced(parcel, user)
+    }
+
     /// Refuses one who wants in. The SDKs recognise the error by the number 500, whatever the condition, and only if it has the
     /// join's id and its `x`. Server notes §4.1.
-    fn turn_away(&self, session: SessionId, parcel: &Parcel, condition: Condition, text: &str, turn: &mut Turn<'_>) {
+    pub(super) fn turn_away(
+        &self,
+        session: SessionId,
+        parcel: &Parcel,
+        condition: Condition,
+        text: &str,
+        turn: &mut Turn<'_>,
+    ) {
         let mut nodes = Nodes::new();
         let Some(presence) = nodes.reread(&parcel.stanza) else { return };
         let mut bytes = Vec::new();
@@ -311,9 +254,16 @@ impl Dialog {
                 turn.out.push(Effect::Fanout(stanza, Arc::clone(&here)));
             }
         }
-        let occupant = Occupant { seat, says };
-        let forced = parcel.resource.as_deref().is_some_and(|nick| *nick != *user.to_string());
-        let statuses: &[u16] = if forced { &[110, 210] } else { &[110] };
+        let guise =
+            self.room.guise(user, session, if joins || !known { Guise::read(Some(presence)) } else { Guise::Any });
+        let occupant = Occupant { seat, says, guise };
+        // §7.2.3: in this room everybody sees who is who. SDKs are told no more than they were by the product.
+        let statuses: &[u16] = match (guise, is_forced(parcel, user)) {
+            (Guise::Any, false) => &[110, 100],
+            (Guise::Any, true) => &[110, 100, 210],
+            (Guise::Sdk | Guise::Script, false) => &[110],
+            (Guise::Sdk | Guise::Script, true) => &[110, 210],
+        };
         let own = self.shown(user, &occupant, id.as_deref(), statuses, turn);
         turn.out.push(Effect::Fanout(own, here));
         if first || (known && !joins && changed) {
@@ -325,167 +275,11 @@ impl Dialog {
         }
         self.room.put(user, occupant);
     }
+}
 
-    /// A session goes out. XEP-0045 §7.14.
-    fn leaves(&mut self, user: UserId, session: SessionId, parcel: &Parcel, turn: &mut Turn<'_>) -> Flow {
-        let mut nodes = Nodes::new();
-        let presence = nodes.reread(&parcel.stanza);
-        let id = presence.and_then(|presence| presence.attr("id"));
-        let says = presence.map(said).unwrap_or_default();
-        if let Some(occupant) = self.room.take(user, session) {
-            let going = Going { id: id.as_deref(), statuses: &[110], says: &says, ..Going::default() };
-            turn.out.push(Effect::Fanout(self.gone(user, going, turn), Arc::from([occupant.seat])));
-            self.tell_of_leaving(user, Going { says: &says, ..Going::default() }, turn);
-        }
-        Ok(Progress::Done)
-    }
-
-    /// A session is not there any more, though it has not said goodbye.
-    pub(super) fn lost(&mut self, user: UserId, session: SessionId, turn: &mut Turn<'_>) -> Flow {
-        if self.room.take(user, session).is_some() {
-            self.tell_of_leaving(user, Going::default(), turn);
-        }
-        Ok(Progress::Done)
-    }
-
-    fn tell_of_leaving(&self, user: UserId, going: Going<'_>, turn: &mut Turn<'_>) {
-        let others = self.room.all_but(user);
-        if self.room.of(user).next().is_none() && !others.is_empty() {
-            turn.out.push(Effect::Fanout(self.gone(user, going, turn), others));
-        }
-    }
-
-    /// Users have to leave: because they are no longer in the dialog (server notes §4.2, wire notes §16.6), or the room alone.
-    pub(super) fn kick(
-        &mut self,
-        users: &[UserId],
-        by: UserId,
-        reason: Option<&str>,
-        out_of: OutOf,
-        turn: &mut Turn<'_>,
-    ) {
-        let actor = bare(self.account(by), turn.site);
-        for &user in users {
-            let seats = self.room.seats_of(user);
-            if seats.is_empty() {
-                continue;
-            }
-            seats.iter().for_each(|seat| drop(self.room.take(user, seat.session)));
-            // One who took himself out is not told that he was thrown out.
-            let (statuses, actor): (&[u16], _) = match out_of {
-                _ if user == by => (&[110], None),
-                OutOf::Dialog => (&[301, 110], Some(&*actor)),
-                OutOf::Room => (&[307, 110], Some(&*actor)),
-            };
-            let expelled = out_of == OutOf::Dialog && user != by;
-            let stanza = self.gone(user, Going { statuses, actor, reason, expelled, ..Going::default() }, turn);
-            turn.out.push(Effect::Fanout(stanza, seats));
-            self.tell_of_leaving(user, Going::default(), turn);
-        }
-    }
-
-    /// The dialog is no more: everybody is out. XEP-0045 §10.9.
-    pub(super) fn close_room(&mut self, record: &DialogRow, by: UserId, reason: Option<&str>, turn: &mut Turn<'_>) {
-        if !record.has_room() || self.room.is_empty() {
-            return;
-        }
-        let actor = bare(self.account(by), turn.site);
-        let users: Vec<UserId> = self.room.users().map(|(user, _)| user).collect();
-        for user in users {
-            let destroyed = Some(reason.unwrap_or("The dialog was deleted."));
-            let going =
-                Going { statuses: &[301, 110], actor: Some(&actor), expelled: true, destroyed, ..Going::default() };
-            let stanza = self.gone(user, going, turn);
-            turn.out.push(Effect::Fanout(stanza, self.room.seats_of(user)));
-        }
-        self.room = Room::default();
-    }
-
-    /// Everyone's last words when the server can no longer hold the room; the sessions themselves stay. XEP-0045 §17.3.
-    pub fn dismissed(&self, site: &crate::effect::Site) -> Vec<(Bytes, Arc<[Seat]>)> {
-        let room = room_jid(self.app, self.id, site);
-        let words = |(user, _): (UserId, &Occupant)| {
-            let mut bytes = Vec::new();
-            let mut xml = Writer::new(&mut bytes);
-            xml.open("presence").attr("from", &format!("{room}/{user}")).attr("type", "unavailable");
-            xml.attr("id", PRESENCE_ID)
-                .open("x")
-                .ns(ns::MUC_USER)
-                .leaf("item", &[("affiliation", "none"), ("role", "none")]);
-            xml.leaf("status", &[("code", "110")]).leaf("status", &[("code", "332")]).close().close();
-            drop(xml);
-            (Bytes::from(bytes), self.room.seats_of(user))
-        };
-        self.room.users().map(words).collect()
-    }
-
-    /// An occupant's presence. XEP-0045 §7.2.2; the SDKs look at the first status alone, and want an id.
-    fn shown(&self, user: UserId, occupant: &Occupant, id: Option<&str>, statuses: &[u16], turn: &Turn<'_>) -> Bytes {
-        let mut bytes = Vec::with_capacity(occupant.says.len() + 384);
-        let mut xml = Writer::new(&mut bytes);
-        let own = !statuses.is_empty();
-        let shown_id = format!("occupant-{user}");
-        xml.open("presence").attr("from", &format!("{}/{user}", room_jid(self.app, self.id, turn.site)));
-        xml.attr("id", id.filter(|_| own).unwrap_or(&shown_id));
-        let (affiliation, role) = self.rank(user);
-        xml.open("x").ns(ns::MUC_USER).leaf(
-            "item",
-            &[("affiliation", affiliation), ("role", role), ("nick", &user.to_string()), ("jid", &occupant.seat.jid)],
-        );
-        for code in statuses {
-            xml.leaf("status", &[("code", &code.to_string())]);
-        }
-        xml.close();
-        // Behind the room's own words: the SDKs take the first `x` for those.
-        if !occupant.says.is_empty() {
-            xml.raw_bytes(&occupant.says);
-        }
-        xml.close();
-        drop(xml);
-        bytes.into()
-    }
-
-    /// The end of an occupant's presence.
-    fn gone(&self, user: UserId, going: Going<'_>, turn: &Turn<'_>) -> Bytes {
-        let Going { id, statuses, actor, reason, expelled, destroyed, says } = going;
-        let mut bytes = Vec::with_capacity(384);
-        let mut xml = Writer::new(&mut bytes);
-        let shown_id = format!("occupant-{user}");
-        xml.open("presence").attr("from", &format!("{}/{user}", room_jid(self.app, self.id, turn.site)));
-        xml.attr("type", "unavailable").attr("id", id.unwrap_or(&shown_id));
-        let affiliation = if expelled { "none" } else { self.rank(user).0 };
-        xml.open("x").ns(ns::MUC_USER);
-        xml.open("item").attr("affiliation", affiliation).attr("role", "none").attr("nick", &user.to_string());
-        if let Some(actor) = actor {
-            xml.leaf("actor", &[("jid", actor)]);
-        }
-        if let Some(reason) = reason {
-            xml.simple("reason", reason);
-        }
-        xml.close();
-        if let Some(reason) = destroyed {
-            xml.open("destroy").simple("reason", reason).close();
-        }
-        for code in statuses {
-            xml.leaf("status", &[("code", &code.to_string())]);
-        }
-        xml.close();
-        if !says.is_empty() {
-            xml.raw_bytes(says);
-        }
-        xml.close();
-        drop(xml);
-        bytes.into()
-    }
-
-    /// Affiliation and role. XEP-0045 §5, server notes §14.
-    pub(super) fn rank(&self, user: UserId) -> (&'static str, &'static str) {
-        match &self.record {
-            Some(record) if record.owner == user && record.admits(user) => ("owner", "moderator"),
-            Some(record) if record.has(user) => ("member", "participant"),
-            Some(_) | None => ("none", "participant"),
-        }
-    }
+/// Whether the nick asked for is another than the user's.
+fn is_forced(parcel: &Parcel, user: UserId) -> bool {
+    parcel.resource.as_deref().is_some_and(|nick| *nick != *user.to_string())
 }
 
 /// Appends the error that a stanza to the room is turned away with.
@@ -522,7 +316,7 @@ fn subject_of(message: Element<'_>) -> Option<String> {
 }
 
 /// What a presence says besides entering, as far as the room passes it on.
-fn said(presence: Element<'_>) -> Bytes {
+pub(super) fn said(presence: Element<'_>) -> Bytes {
     let mut bytes = Vec::new();
     for child in presence.children().filter(|child| !matches!(child.ns(), ns::MUC | ns::MUC_USER | ns::OCCUPANT_ID)) {
         crate::xml::splice::copy(child, ns::CLIENT, &mut bytes);

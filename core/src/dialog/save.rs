@@ -28,7 +28,7 @@ use crate::xml::{Element, Nodes, Writer};
 
 use super::record::{New, all_exist};
 use super::rewrite::{Inside, param, rewritten};
-use super::wire::{bare, notification, room_jid, seat_of, stanza_id, stanza_of, to_one};
+use super::wire::{bare, notification, occupant_id, room_jid, seat_of, stanza_id, stanza_of, to_one};
 use super::{Asker, Dialog, Flow, report};
 
 /// What was read for a message that is to be saved.
@@ -163,7 +163,7 @@ impl Dialog {
         turn: &mut Turn<'_>,
     ) -> Option<Bytes> {
         let to = bare(self.account(other), turn.site);
-        let (row, text) = self.rewrite(&parcel.stanza, id, &to, &|_| false, turn)?;
+        let (row, text) = self.rewrite(&parcel.stanza, id, &to, None, turn)?;
         let row = MessageRow { sender: by, recipient: Some(other), ..row };
         let Body::Stanza(bytes) = &row.body else { return None };
         let stanza = Bytes::from(bytes.clone());
@@ -217,13 +217,13 @@ impl Dialog {
     }
 
     /// The message as it goes out and is kept: with the ids and the time that count in the place of what the client said. The
-    /// row is without its parties. `drop` names children that only the server may add.
+    /// row is without its parties. Of a room, `occupant` is the id of the one who speaks.
     fn rewrite(
         &self,
         stanza: &[u8],
         id: Option<MessageId>,
         archive: &str,
-        drop: &dyn Fn(Element<'_>) -> bool,
+        occupant: Option<&str>,
         turn: &mut Turn<'_>,
     ) -> Option<(MessageRow, Option<String>)> {
         let mut nodes = Nodes::new();
@@ -243,7 +243,13 @@ impl Dialog {
             param(params, "message_id", &id_text, xml);
         };
         let inside = params.map(|child| Inside { child, drop: &ours, append: &append });
-        let bytes = rewritten(message, drop, inside, &|xml| stanza_id(archive, &id_text, xml));
+        let drop: &dyn Fn(Element<'_>) -> bool = if occupant.is_some() { &is_rooms } else { &|_| false };
+        let bytes = rewritten(message, drop, inside, &|xml| {
+            stanza_id(archive, &id_text, xml);
+            if let Some(occupant) = occupant {
+                occupant_id(occupant, xml);
+            }
+        });
         let text = dialog::body_of(message);
         let row = MessageRow {
             id,
@@ -275,7 +281,8 @@ impl Dialog {
                 known => {
                     let id = id.filter(|_| known.is_none());
                     let room = room_jid(dialog.app, dialog.id, turn.site);
-                    if let Some((row, text)) = dialog.rewrite(&parcel.stanza, id, &room, &is_rooms, turn) {
+                    let occupant = dialog.occupant_id(by, turn.site);
+                    if let Some((row, text)) = dialog.rewrite(&parcel.stanza, id, &room, Some(&occupant), turn) {
                         let row = MessageRow { sender: by, ..row };
                         let stanza = stanza_of(dialog.app, dialog.id, &row, turn.site).into_owned();
                         dialog.append(&row, text.as_deref(), ready, turn);

@@ -39,6 +39,9 @@ fn written(app: AppId, id: DialogId, row: &MessageRow, content: &Content, markab
         &mut xml,
     );
     stanza_id(&archive, &message, &mut xml);
+    if row.recipient.is_none() {
+        occupant_id(&site.occupants.id(app, id, row.sender), &mut xml);
+    }
     xml.close();
     drop(xml);
     bytes
@@ -96,6 +99,11 @@ pub(super) fn notification(
 /// XEP-0359 §3: where the message is in whose archive.
 pub(super) fn stanza_id(by: &str, id: &str, xml: &mut Writer<'_>) {
     xml.open("stanza-id").ns(ns::STANZA_ID).attr("by", by).attr("id", id).close();
+}
+
+/// XEP-0421 §4: whose words these are.
+pub(super) fn occupant_id(id: &str, xml: &mut Writer<'_>) {
+    xml.open("occupant-id").ns(ns::OCCUPANT_ID).attr("id", id).close();
 }
 
 /// A message that is kept, with its place in the sender's own archive instead of that in the other's, which was told to the other.

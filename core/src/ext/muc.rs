@@ -25,6 +25,13 @@ pub(super) static CHAT_MARKERS: Extension = Extension {
     )],
     ..Extension::NONE
 };
+/// The rooms answer: [`crate::dialog`].
+pub(super) static SELF_PING: Extension =
+    Extension { name: "MUC Self-Ping", spec: Spec::Xep(410, "1.1.0"), ..Extension::NONE };
+
+/// The rooms show them: [`crate::dialog`].
+pub(super) static OCCUPANT_IDS: Extension =
+    Extension { name: "Occupant identifiers", spec: Spec::Xep(421, "1.0.1"), ..Extension::NONE };
 
 /// Rooms that one answer lists.
 const ROOMS_MAX: usize = 200;
@@ -76,7 +83,7 @@ pub(crate) fn service(app: AppId, kind: IqKind, payload: Element<'_>, mut rows: 
         (ns::DISCO_INFO, "query", IqKind::Get) => {
             xml.open("query").ns(ns::DISCO_INFO);
             xml.leaf("identity", &[("category", "conference"), ("type", "text"), ("name", "Rookery")]);
-            for feature in [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::MUC, ns::RSM, ns::PING] {
+            for feature in [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::MUC, ns::RSM, ns::PING, ns::OCCUPANT_ID] {
                 xml.leaf("feature", &[("var", feature)]);
             }
             xml.close();

@@ -305,6 +305,37 @@ impl Pairs {
     }
 }
 
+/// What the ids of occupants are made with, so that nobody can tell from one who it is, or where else he is. XEP-0421
+#[derive(Clone, Debug)]
+pub struct OccupantIds(hmac::Key);
+
+impl OccupantIds {
+    /// From the server's secret. With another secret everybody has another id in every room.
+    pub fn of(secret: &[u8; 32]) -> OccupantIds {
+        let own = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"occupants");
+        OccupantIds(hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()))
+    }
+
+    /// The id of a user in the room of a dialog.
+    pub fn id(&self, app: AppId, dialog: DialogId, user: UserId) -> String {
+        let mut source = [0; 4 + 12 + 8];
+        source[..4].copy_from_slice(&app.0.to_be_bytes());
+        source[4..16].copy_from_slice(dialog.as_bytes());
+        source[16..].copy_from_slice(&user.0.to_be_bytes());
+        let hash = hmac::sign(&self.0, &source);
+        let mut id = String::with_capacity(OCCUPANT_ID_CHARS);
+        for byte in &hash.as_ref()[..OCCUPANT_ID_CHARS / 2] {
+            for digit in [byte >> 4, byte & 0xf] {
+                id.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+            }
+        }
+        id
+    }
+}
+
+/// Of 128 that there may be.
+const OCCUPANT_ID_CHARS: usize = 40;
+
 impl DialogId {
     /// The private dialog of two users of an app, found without any index: the same whoever asks, and living where the account
     /// of the lower number does.

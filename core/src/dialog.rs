@@ -9,7 +9,8 @@
 //! |---|---|
 //! | making, changing and deleting the dialog, and who is in it | `record` |
 //! | saving messages and bringing them to those they are for | `save` |
-//! | read and delivered marks, changed texts, deleted messages | `marks` |
+//! | read and delivered marks, changed texts, messages out of one's own sight | `marks` |
+//! | messages that are taken away for all, and taken back in the room | `removal`, `retraction` |
 //! | the members' lists | `lists` |
 //! | the room: who is there, what they say, what it was told | `room`, `occupants`, `presence`, `history`, `query` |
 //! | changes of the dialog that are asked for in its room | `orders` |
@@ -39,6 +40,8 @@ mod orders;
 mod presence;
 mod query;
 mod record;
+mod removal;
+mod retraction;
 mod rewrite;
 mod room;
 mod save;

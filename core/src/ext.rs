@@ -95,6 +95,8 @@ pub static EXTENSIONS: &[&Extension] = &[
     &muc::MULTI_USER_CHAT,
     &muc::SELF_PING,
     &muc::OCCUPANT_IDS,
+    &muc::RETRACTION,
+    &muc::MODERATED_RETRACTION,
     &muc::CHAT_MARKERS,
     &archive::RESULT_SETS,
     &archive::ARCHIVE,

@@ -204,6 +204,8 @@ pub const BIND_2: &str = "urn:xmpp:bind:0";
 pub const SASL_2: &str = "urn:xmpp:sasl:2";
 /// XEP-0424: message retraction.
 pub const RETRACT: &str = "urn:xmpp:message-retract:1";
+/// XEP-0424 §4: the archive has tombstones (a disco feature).
+pub const RETRACT_TOMBSTONE: &str = "urn:xmpp:message-retract:1#tombstone";
 /// XEP-0425: moderated message retraction.
 pub const MODERATE: &str = "urn:xmpp:message-moderate:1";
 /// XEP-0444: message reactions.

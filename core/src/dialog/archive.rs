@@ -40,6 +40,8 @@ pub(crate) fn archived(
             Some(senders_own(message, &own, &others).into_owned())
         }
         Some(_) => None,
+        // What the room itself says is nobody's.
+        None if message.attr("from").is_some_and(|from| !from.contains('/')) => None,
         // §7.2: whatever `x` there was is not the room's. Everybody in the room may know who is who.
         None => {
             let sender = bare(AccountId { app: viewer.app, user: row.sender }, site);
@@ -114,7 +116,7 @@ impl Dialog {
                     None => Some(Keep::All),
                     Some(with) => sent_by(with, viewer, self.id, turn.site),
                 };
-                let count = Some(self.head.count).filter(|_| keep == Some(Keep::All));
+                let count = Some(self.head.archived()).filter(|_| keep == Some(Keep::All));
                 match keep.filter(|_| query.groupchat != Some(false)) {
                     Some(keep) => Inquiry::of(viewer, scope, keep, query, count),
                     None => Inquiry::of(viewer, Scope::Nothing, Keep::All, query, None),

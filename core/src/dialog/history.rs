@@ -5,7 +5,7 @@ use crate::effect::{SessionId, Turn};
 use crate::error::Condition;
 use crate::jid::user::UserId;
 use crate::limits::{ROOM_HISTORY_STANZAS, ROOM_HISTORY_STANZAS_MAX};
-use crate::model::dialog::{self, HIDDEN, MESSAGES, MessageRow, mark_key, order_of};
+use crate::model::dialog::{self, Body, HIDDEN, MESSAGES, MessageRow, mark_key, order_of};
 use crate::ns;
 use crate::row::Reads;
 use crate::stanza::Parcel;
@@ -118,7 +118,8 @@ impl Dialog {
         let room = room_jid(self.app, self.id, turn.site);
         let mut stanzas = Vec::new();
         let mut bytes = 0;
-        for row in messages {
+        // XEP-0424 §5: what was taken back is not told any more, but that it was.
+        for row in messages.iter().filter(|row| !matches!(row.body, Body::Retracted(_))) {
             let stanza = stanza_of(self.app, self.id, row, turn.site);
             let mut nodes = Nodes::new();
             let Some(message) = nodes.reread(&stanza) else { continue };
@@ -126,7 +127,8 @@ impl Dialog {
             let at = row.created_at.iso_millis().to_string();
             let add = |xml: &mut Writer<'_>| {
                 xml.open("delay").ns(ns::DELAY).attr("from", &room).attr("stamp", &at).close();
-                if message.child("occupant-id", ns::OCCUPANT_ID).is_none() {
+                let of_room = message.attr("from").is_none_or(|from| !from.contains('/'));
+                if !of_room && message.child("occupant-id", ns::OCCUPANT_ID).is_none() {
                     occupant_id(&self.occupant_id(row.sender, turn.site), xml);
                 }
             };

@@ -2,17 +2,17 @@
 //!
 //! What a user has not read is worked out from counters, so every change here keeps them exact: a message counts as seen by a
 //! user when it is his own, when he has read it, or when he has taken it out of his sight. Marking writes the mark and the
-//! user's reader. Deleting a message for all costs a row for each user who had seen it.
+//! user's reader.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::account::Progress;
 use crate::effect::{Effect, Note, Turn};
 use crate::jid::user::{DialogId, MessageId, UserId};
 use crate::limits::{COMMAND_MESSAGES_MAX, LAST_MESSAGE_BYTES_MAX};
 use crate::model::dialog::{
-    self, Answer, Body, Command, HIDDEN, Last, MESSAGES, Marks, MessageRow, Place, READERS, RECEIPTS, Reader, Receipt,
-    Refusal, Which, cut, mark_key, mark_of, order_key, order_of, reader_of,
+    self, Answer, Body, Command, HIDDEN, MESSAGES, Marks, MessageRow, Place, RECEIPTS, Reader, Receipt, Refusal, Which,
+    cut, mark_key, order_key,
 };
 use crate::model::inbox;
 use crate::ns;
@@ -25,13 +25,10 @@ use super::{Dialog, Flow};
 /// Dialogs of a user in which a marker without one is looked for.
 const ASTRAY_DIALOGS_MAX: usize = 100;
 
-/// More readers and marks than a message can have.
-const ALL_ROWS: usize = usize::MAX / 2;
-
 /// The messages of a command: those that are in the dialog, and those that are not.
-struct Found {
-    here: Vec<(MessageId, Place)>,
-    missing: Vec<MessageId>,
+pub(super) struct Found {
+    pub here: Vec<(MessageId, Place)>,
+    pub missing: Vec<MessageId>,
 }
 
 impl Dialog {
@@ -84,7 +81,7 @@ impl Dialog {
         })
     }
 
-    fn admitted(&self, by: UserId) -> Result<(), Refusal> {
+    pub(super) fn admitted(&self, by: UserId) -> Result<(), Refusal> {
         match &self.record {
             None => Err(Refusal::NoDialog),
             Some(record) if record.admits(by) => Ok(()),
@@ -110,7 +107,7 @@ impl Dialog {
     }
 
     /// Finds messages by their ids, each once.
-    fn find(
+    pub(super) fn find(
         &mut self,
         mut ids: Vec<MessageId>,
         turn: &mut Turn<'_>,
@@ -213,111 +210,6 @@ impl Dialog {
         })
     }
 
-    /// Takes messages of `by` away for all.
-    pub(super) fn remove(&mut self, by: UserId, ids: Vec<MessageId>, turn: &mut Turn<'_>) -> Flow {
-        if let Err(refusal) = self.admitted(by) {
-            return self.refuse(refusal, turn);
-        }
-        self.find(ids, turn, move |dialog, found, turn| {
-            let (own, denied): (Vec<_>, Vec<_>) = found.here.into_iter().partition(|(_, place)| place.sender == by);
-            let denied = denied.into_iter().map(|(id, _)| id).collect();
-            if own.is_empty() {
-                return dialog.answer(Answer::Sorted { done: Vec::new(), denied, missing: found.missing }, None, turn);
-            }
-            let reads = dialog.removal_reads(&own);
-            dialog.read(reads, turn, move |dialog, mut rows, turn| {
-                let removal = dialog.removal(by, &own, &mut rows)?;
-                let done = own.into_iter().map(|(id, _)| id).collect();
-                let answer = Answer::Sorted { done, denied, missing: found.missing };
-                dialog.finish_removal(removal, answer, turn);
-                Ok(crate::account::Progress::Done)
-            })
-        })
-    }
-
-    /// All that hangs on these messages, all readers, and if the newest goes, what was before it.
-    fn removal_reads(&self, own: &[(MessageId, Place)]) -> Reads {
-        let mut reads = Reads::none();
-        for (_, place) in own {
-            let below = order_key(self.app, self.id, place.order).all_below();
-            reads = reads.and_scan(&RECEIPTS, below.clone(), ALL_ROWS).and_scan(&HIDDEN, below, ALL_ROWS);
-        }
-        let all = dialog::key(self.app, self.id).all_below();
-        reads = reads.and_scan(&READERS, all.clone(), ALL_ROWS);
-        if self.loses_last(own) { reads.and_scan_back(&MESSAGES, all, own.len() + 1) } else { reads }
-    }
-
-    fn loses_last(&self, own: &[(MessageId, Place)]) -> bool {
-        self.head.last.as_ref().is_some_and(|last| own.iter().any(|(_, place)| place.order == last.order))
-    }
-
-    fn removal(&self, by: UserId, own: &[(MessageId, Place)], rows: &mut Rows) -> Result<Removal, Unreadable> {
-        let mut batch = Batch::default();
-        let mut marks = Vec::new();
-        for (id, place) in own {
-            let mut receipts = BTreeMap::new();
-            for (key, value) in rows.page() {
-                receipts.insert(mark_of(&key)?.1, Receipt::decode(&value)?);
-                batch.delete(&RECEIPTS, key);
-            }
-            let mut hidden = BTreeSet::new();
-            for (key, _) in rows.page() {
-                hidden.insert(mark_of(&key)?.1);
-                batch.delete(&HIDDEN, key);
-            }
-            batch.delete(&MESSAGES, order_key(self.app, self.id, place.order));
-            batch.delete(&dialog::MESSAGE_IDS, dialog::place_key(self.app, self.id, *id));
-            marks.push((place.order, receipts, hidden));
-        }
-        for (key, value) in rows.page() {
-            let user = reader_of(&key)?;
-            let before = Reader::decode(&value)?;
-            let mut reader = before;
-            for (order, receipts, hidden) in &marks {
-                reader.hidden -= u64::from(hidden.contains(&user));
-                if !self.counts_unread() {
-                    continue;
-                }
-                let fixed = user == by || hidden.contains(&user);
-                let seen = fixed || before.has_read(*order, receipts.get(&user));
-                reader.fixed -= u64::from(fixed);
-                reader.seen -= u64::from(seen);
-            }
-            if reader != before {
-                reader.put(&mut batch, self.app, self.id, user);
-            }
-        }
-        let mut head = self.head.clone();
-        head.count -= own.len() as u64;
-        if self.loses_last(own) {
-            head.last = None;
-            for (key, value) in rows.page() {
-                let order = order_of(&key)?;
-                if own.iter().all(|(_, place)| place.order != order) {
-                    let row = MessageRow::decode(&value)?;
-                    let text = row.content().text.as_deref().map(|text| cut(text, LAST_MESSAGE_BYTES_MAX).to_owned());
-                    head.last = Some(Last { id: row.id, order, sender: row.sender, date_sent: row.date_sent, text });
-                    break;
-                }
-            }
-        }
-        Ok(Removal { batch, head })
-    }
-
-    fn finish_removal(&mut self, removal: Removal, answer: Answer, turn: &mut Turn<'_>) {
-        let Removal { mut batch, mut head } = removal;
-        head.updated_at = turn.now.stamp;
-        self.head = head;
-        dialog::put_head(&mut batch, self.app, self.id, &self.head);
-        if self.is_to_move() {
-            self.unsettle(&[], &[], &mut batch);
-        }
-        turn.out.write(batch);
-        self.bump(turn);
-        // Nothing that can fail is left.
-        let _: Flow = self.answer(answer, None, turn);
-    }
-
     /// Changes the text of messages of `by`.
     pub(super) fn edit(&mut self, by: UserId, ids: Vec<MessageId>, text: String, turn: &mut Turn<'_>) -> Flow {
         if let Err(refusal) = self.admitted(by) {
@@ -356,12 +248,6 @@ impl Dialog {
     }
 }
 
-/// What taking messages away makes of the rows.
-struct Removal {
-    batch: Batch,
-    head: dialog::Head,
-}
-
 fn own_marks(rows: &mut Rows) -> Result<(Option<Receipt>, bool), Unreadable> {
     let receipt = rows.row().map(|row| Receipt::decode(&row)).transpose()?;
     Ok((receipt, rows.row().is_some()))
@@ -383,5 +269,7 @@ fn with_text(body: Body, text: &str) -> Body {
             });
             Body::Stanza(changed.unwrap_or(bytes))
         }
+        // No message, and not found as one.
+        other @ (Body::Retracted(_) | Body::Aside(_)) => other,
     }
 }

@@ -148,7 +148,7 @@ fn of_admin(record: &DialogRow, me: AccountId, payload: Element<'_>, site: &Site
 }
 
 /// Why, in words for those whom it concerns.
-fn reason_in(parent: Element<'_>, ns: &str) -> Option<String> {
+pub(super) fn reason_in(parent: Element<'_>, ns: &str) -> Option<String> {
     let text = parent.child("reason", ns)?.text();
     let text = text.trim();
     (!text.is_empty() && text.len() <= ROOM_PRESENCE_BYTES_MAX).then(|| text.to_owned())

@@ -42,6 +42,12 @@ impl Dialog {
         {
             return self.takes_order(session, parcel, user, payload, turn);
         }
+        if kind == IqKind::Set
+            && parcel.resource.is_none()
+            && let Some(order) = iq.first_child().filter(|payload| payload.is("moderate", ns::MODERATE))
+        {
+            return self.moderates(session, parcel, user, order, turn);
+        }
         let answer = self.query(session, parcel, user, kind, iq, turn);
         self.answers(session, parcel, answer, turn)
     }
@@ -162,6 +168,9 @@ impl Dialog {
             ns::MAM_EXTENDED,
             ns::MAM_GROUPCHAT_FIELD,
             ns::STANZA_ID,
+            ns::RETRACT,
+            ns::RETRACT_TOMBSTONE,
+            ns::MODERATE,
             "muc_nonanonymous",
             "muc_persistent",
             "muc_unmoderated",

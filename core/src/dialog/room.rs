@@ -8,20 +8,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::account::Progress;
-use crate::effect::{Effect, Seat, SessionId, Turn};
+use crate::effect::{Effect, Note, Seat, SessionId, Turn};
 use crate::error::{Condition, StanzaError};
 use crate::ext::archive::is_archived;
+use crate::ext::chain::Facts;
 use crate::jid::user::UserId;
 use crate::limits::{RESOURCES_MAX, ROOM_PRESENCE_BYTES_MAX, ROOM_SEATS_MAX};
-use crate::model::dialog::{self, DialogKind, DialogRow, Subject, body_of, marker, saved_params};
+use crate::model::dialog::{
+    self, Command, DialogKind, DialogRow, Marker, Marks, Subject, Which, body_of, marker, saved_params,
+};
 use crate::ns;
 use crate::row::Batch;
 use crate::stanza::{MessageKind, PRESENCE_ID, Parcel, PresenceKind};
 use crate::xml::{Element, Nodes, Writer};
 
 use super::occupants::{Guise, Occupant};
+use super::retraction::is_retraction;
 use super::rewrite::rewritten;
-use super::save::is_rooms;
+use super::save::{is_news, is_rooms};
 use super::wire::{occupant_id, refuse, room_jid, seat_of, to_one};
 use super::{Dialog, Flow, report};
 
@@ -83,6 +87,9 @@ impl Dialog {
     ) -> Flow {
         let mut nodes = Nodes::new();
         let Some(message) = nodes.reread(&parcel.stanza) else { return self.done(&parcel, turn) };
+        if is_retraction(message) {
+            return self.takes_back(session, parcel, user, id_used, turn);
+        }
         if let Some(subject) = subject_of(message) {
             let allowed =
                 self.record.as_ref().is_some_and(|record| record.kind != DialogKind::Public || record.owner == user);
@@ -94,15 +101,32 @@ impl Dialog {
             let stanza = self.reflected(message, user, turn);
             self.say_to(stanza, |guise| guise != Guise::Script, turn);
             return self.done(&parcel, turn);
-        } else if marker(message).is_none()
-            && (saved_params(message).is_some()
-                || (turn.site.archiving.rooms && is_archived(turn.site.chain.look(MessageKind::Groupchat, message))))
-        {
-            return self.saves_in_room(session, parcel, user, id_used, turn);
+        }
+        let marker = marker(message);
+        let look = turn.site.chain.look(MessageKind::Groupchat, message);
+        match (saved_params(message), turn.site.archiving.rooms && is_archived(look)) {
+            (Some(_), _) if marker.is_none() => return self.saves_in_room(session, parcel, user, id_used, turn),
+            (None, true) if !look.is(Facts::BODY) => return self.saves_aside(session, parcel, user, id_used, turn),
+            (None, true) if marker.is_none() => return self.saves_in_room(session, parcel, user, id_used, turn),
+            (Some(_) | None, _) => {}
         }
         let stanza = self.reflected(message, user, turn);
-        self.say(stanza, turn);
+        if is_news(message) {
+            self.room.shows_interest(user, session);
+            self.say_to(stanza, |guise| guise == Guise::Any, turn);
+        } else {
+            self.say(stanza, turn);
+        }
+        self.notes_marker(user, marker, turn);
         self.done(&parcel, turn)
+    }
+
+    /// What a marker says in the room counts as it does over REST. XEP-0333 §4.3
+    pub(super) fn notes_marker(&self, by: UserId, marker: Option<Marker>, turn: &mut Turn<'_>) {
+        let Some((id, read)) = marker.and_then(|marker| Some((marker.id?, marker.read))) else { return };
+        let marks = Marks { read: read.then_some(true), delivered: true };
+        let command = Command::Mark { by, which: Which::Ids(vec![id]), marks, astray: false };
+        turn.out.send(self.owner(), Note::Command { command: command.into(), reply: None, job: None });
     }
 
     /// A message as the room passes it on.

@@ -26,7 +26,9 @@ use crate::row::{Batch, Reads, Rows, Unreadable};
 use crate::stanza::{Kind, MessageKind, Parcel, Sender, Way};
 use crate::xml::{Element, Nodes, Writer};
 
+use super::occupants::Guise;
 use super::record::{New, all_exist};
+use super::retraction::is_retraction;
 use super::rewrite::{Inside, param, rewritten};
 use super::wire::{bare, notification, occupant_id, room_jid, seat_of, stanza_id, stanza_of, to_one};
 use super::{Asker, Dialog, Flow, report};
@@ -64,7 +66,7 @@ impl Dialog {
         begins: Option<UserId>,
         rows: &mut Rows,
     ) -> Result<Option<Ready>, Unreadable> {
-        let known = if id.is_some() { dialog::found_place(rows)? } else { None };
+        let known = if id.is_some() { dialog::found_entry(rows)? } else { None };
         let counted = self.counts_unread() || begins.is_some();
         let reader = if counted { Some(Reader::found(rows)?) } else { None };
         if begins.is_some() && !all_exist(rows, 2)? {
@@ -95,7 +97,7 @@ impl Dialog {
         let text = text.map(|text| cut(text, LAST_MESSAGE_BYTES_MAX).to_owned());
         self.head.last = Some(Last { id: row.id, order, sender: row.sender, date_sent: row.date_sent, text });
         row.put(&mut batch, self.app, self.id, order);
-        dialog::put_place(&mut batch, self.app, self.id, row.id, &Place { order, sender: row.sender });
+        dialog::put_place(&mut batch, self.app, self.id, row.id, &Place::of_message(order, row.sender));
         dialog::put_head(&mut batch, self.app, self.id, &self.head);
         if let Some(mut reader) = ready.reader {
             reader.seen += 1;
@@ -263,6 +265,66 @@ impl Dialog {
         Some((row, text))
     }
 
+    /// Something said in the room about a message, as it goes out and is kept.
+    pub(super) fn aside_of(
+        &self,
+        parcel: &Parcel,
+        by: UserId,
+        id: Option<MessageId>,
+        turn: &mut Turn<'_>,
+    ) -> Option<MessageRow> {
+        let room = room_jid(self.app, self.id, turn.site);
+        let occupant = self.occupant_id(by, turn.site);
+        let (row, _) = self.rewrite(&parcel.stanza, id, &room, Some(&occupant), turn)?;
+        let Body::Stanza(stanza) = row.body else { return None };
+        Some(self.aside(row.id, by, stanza, turn.now.stamp))
+    }
+
+    /// What is said about a message is kept in the archive, without being one of the history. XEP-0444 and the like
+    pub(super) fn saves_aside(
+        &mut self,
+        session: SessionId,
+        parcel: Parcel,
+        by: UserId,
+        anew: bool,
+        turn: &mut Turn<'_>,
+    ) -> Flow {
+        let id = if anew { None } else { id_of(&parcel.stanza) };
+        let reads = id.map_or_else(Reads::none, |id| dialog::read_place(self.app, self.id, id));
+        self.read(reads, turn, move |dialog, mut rows, turn| {
+            let known = if id.is_some() { dialog::found_entry(&mut rows)? } else { None };
+            if let Some(known) = known.filter(|known| known.sender == by) {
+                return dialog.repeats_in_room(session, parcel, known, turn);
+            }
+            if let Some(row) = dialog.aside_of(&parcel, by, id.filter(|_| known.is_none()), turn) {
+                let mut batch = Batch::default();
+                let mut head = dialog.head.clone();
+                dialog.put_aside(&row, &mut head, &mut batch);
+                dialog.head = head;
+                dialog::put_head(&mut batch, dialog.app, dialog.id, &dialog.head);
+                turn.out.write(batch);
+                dialog.says_again(&row, None, turn);
+                dialog.notes_marker(by, Nodes::new().reread(&parcel.stanza).and_then(dialog::marker), turn);
+            }
+            report(parcel.receipt, turn);
+            Ok(Progress::Done)
+        })
+    }
+
+    /// Brings a row to those in the room who understand it, or to this session alone. What was taken back is not said again.
+    fn says_again(&mut self, row: &MessageRow, only: Option<(SessionId, &Parcel)>, turn: &mut Turn<'_>) {
+        let stanza = stanza_of(self.app, self.id, row, turn.site).into_owned();
+        match (&row.body, only) {
+            (Body::Retracted(_), _) => {}
+            (_, Some((session, parcel))) => to_one(seat_of(session, parcel), stanza, turn),
+            (Body::Aside(bytes), None) => {
+                let news = Nodes::new().reread(bytes).is_some_and(is_news);
+                self.say_to(stanza.into(), |guise| !news || guise == Guise::Any, turn);
+            }
+            (Body::Stanza(_) | Body::Plain { .. }, None) => self.say(stanza.into(), turn),
+        }
+    }
+
     /// A message to the room that is to be saved, from one who may.
     pub(super) fn saves_in_room(
         &mut self,
@@ -296,15 +358,17 @@ impl Dialog {
     }
 
     /// The message is there already: its sender sees so by getting it once more.
-    fn repeats_in_room(&mut self, session: SessionId, parcel: Parcel, place: Place, turn: &mut Turn<'_>) -> Flow {
+    pub(super) fn repeats_in_room(
+        &mut self,
+        session: SessionId,
+        parcel: Parcel,
+        place: Place,
+        turn: &mut Turn<'_>,
+    ) -> Flow {
         self.read_message(place.order, turn, move |dialog, row, turn| {
             if let Some(row) = row {
-                let stanza = stanza_of(dialog.app, dialog.id, &row, turn.site).into_owned();
-                if place.order > dialog.loaded_to {
-                    to_one(seat_of(session, &parcel), stanza, turn);
-                } else {
-                    dialog.say(stanza.into(), turn);
-                }
+                let only = (place.order > dialog.loaded_to).then_some((session, &parcel));
+                dialog.says_again(&row, only, turn);
             }
             report(parcel.receipt, turn);
             Ok(Progress::Done)
@@ -339,8 +403,8 @@ impl Dialog {
             match ready.known {
                 Some(place) if place.sender == by => {
                     dialog.read_message(place.order, turn, |dialog, row, turn| match row {
-                        Some(row) => dialog.answer_message(row, None, turn),
-                        None => dialog.refuse(Refusal::Taken, turn),
+                        Some(row) if row.is_message() => dialog.answer_message(row, None, turn),
+                        Some(_) | None => dialog.refuse(Refusal::Taken, turn),
                     })
                 }
                 Some(_) => dialog.refuse(Refusal::Taken, turn),
@@ -425,10 +489,18 @@ impl Dialog {
 }
 
 /// The id that a client chose for a message, if it is of the form that is kept.
-fn id_of(stanza: &[u8]) -> Option<MessageId> {
+pub(super) fn id_of(stanza: &[u8]) -> Option<MessageId> {
     let mut nodes = Nodes::new();
     let message = nodes.reread(stanza)?;
     message.attr("id").and_then(|id| MessageId::parse(id.as_bytes()))
+}
+
+/// Whether a message is of no use to clients that do not know of such things: those of the product would show one without a text.
+pub(super) fn is_news(message: Element<'_>) -> bool {
+    let of_message = |child: Element<'_>| child.is("reactions", ns::REACTIONS) || child.is("retract", ns::RETRACT);
+    message.children().any(of_message)
+        && dialog::params(message).is_none()
+        && (dialog::body_of(message).is_none() || is_retraction(message))
 }
 
 /// What only the room may put into a message, beside what only the server may. Server notes §4.3, XEP-0045, XEP-0421 §6.

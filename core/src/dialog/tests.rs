@@ -315,7 +315,13 @@ impl House {
         id
     }
 
+    /// The history as the API has it.
     fn messages(&self) -> Vec<(u64, MessageRow)> {
+        self.archive().into_iter().filter(|(_, row)| row.is_message()).collect()
+    }
+
+    /// The history with all that archives have besides.
+    fn archive(&self) -> Vec<(u64, MessageRow)> {
         let of = |name| self.rows.range((name, Vec::new())..(name, vec![0xff; 40]));
         let row = |((_, key), row): (&(&str, Vec<u8>), &Bytes)| {
             (dialog::order_of(&Key::from_bytes(key)).unwrap(), MessageRow::decode(row).unwrap())

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::effect::{Effect, Seat, SessionId, Site, Turn};
 use crate::error::StanzaError;
-use crate::jid::user::{AppId, DialogId, UserId};
-use crate::model::dialog::{self, Body, Content, MessageRow};
+use crate::jid::user::{AppId, DialogId, MessageId, UserId};
+use crate::model::dialog::{self, Body, Content, MessageRow, Retraction};
 use crate::ns;
 use crate::owner::AccountId;
 use crate::stanza::Parcel;
@@ -17,7 +17,8 @@ use super::rewrite::rewritten;
 /// A message of a history as it was, or would have been, delivered; in a room it has no `to`. For archives and replays.
 pub fn stanza_of<'a>(app: AppId, id: DialogId, row: &'a MessageRow, site: &Site) -> Cow<'a, [u8]> {
     match &row.body {
-        Body::Stanza(bytes) => Cow::Borrowed(bytes),
+        Body::Stanza(bytes) | Body::Aside(bytes) => Cow::Borrowed(bytes),
+        Body::Retracted(retraction) => Cow::Owned(tombstone(app, id, row, retraction, site)),
         Body::Plain { content, markable } => Cow::Owned(written(app, id, row, content, *markable, site)),
     }
 }
@@ -45,6 +46,69 @@ fn written(app: AppId, id: DialogId, row: &MessageRow, content: &Content, markab
     xml.close();
     drop(xml);
     bytes
+}
+
+/// What is left of a message in a room that was taken back. XEP-0424 §4, XEP-0425 §4
+fn tombstone(app: AppId, id: DialogId, row: &MessageRow, retraction: &Retraction, site: &Site) -> Vec<u8> {
+    let room = room_jid(app, id, site);
+    let mut bytes = Vec::new();
+    let mut xml = Writer::new(&mut bytes);
+    xml.open("message").attr("from", &format!("{room}/{}", row.sender)).attr("type", "groupchat");
+    xml.attr("id", &retraction.stanza);
+    xml.open("retracted").ns(ns::RETRACT).attr("id", &retraction.by);
+    xml.attr("stamp", &retraction.at.iso_millis().to_string());
+    if let Some(moderator) = retraction.moderator {
+        moderated(app, id, moderator, site, &mut xml);
+    }
+    if let Some(reason) = &retraction.reason {
+        xml.simple("reason", reason);
+    }
+    xml.close();
+    stanza_id(&room, &row.id.to_string(), &mut xml);
+    occupant_id(&site.occupants.id(app, id, row.sender), &mut xml);
+    xml.close();
+    drop(xml);
+    bytes
+}
+
+/// The room's own word, or that of the sender of a message, that the message is taken back.
+pub(super) fn retraction(
+    app: AppId,
+    id: DialogId,
+    row: &MessageRow,
+    taken: MessageId,
+    moderator: Option<(UserId, Option<&str>)>,
+    site: &Site,
+) -> Vec<u8> {
+    let room = room_jid(app, id, site);
+    let from = if moderator.is_some() { room.clone() } else { format!("{room}/{}", row.sender) };
+    let own = row.id.to_string();
+    let mut bytes = Vec::new();
+    let mut xml = Writer::new(&mut bytes);
+    xml.open("message").attr("from", &from).attr("type", "groupchat").attr("id", &own);
+    xml.open("retract").ns(ns::RETRACT).attr("id", &taken.to_string());
+    if let Some((user, reason)) = moderator {
+        moderated(app, id, user, site, &mut xml);
+        if let Some(reason) = reason {
+            xml.simple("reason", reason);
+        }
+    }
+    xml.close();
+    stanza_id(&room, &own, &mut xml);
+    if moderator.is_none() {
+        occupant_id(&site.occupants.id(app, id, row.sender), &mut xml);
+    }
+    xml.close();
+    drop(xml);
+    bytes
+}
+
+/// XEP-0425 §3.1: by whom.
+fn moderated(app: AppId, id: DialogId, by: UserId, site: &Site, xml: &mut Writer<'_>) {
+    let place = format!("{}/{by}", room_jid(app, id, site));
+    xml.open("moderated").ns(ns::MODERATE).attr("by", &place);
+    occupant_id(&site.occupants.id(app, id, by), xml);
+    xml.close();
 }
 
 /// Opens a message of the dialog and says whose archive it is in.

@@ -111,7 +111,7 @@ fn on_query(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Tu
                 match found {
                     None if is_room => Err(Condition::ItemNotFound.into()),
                     Some((record, head)) if !is_room || query.groupchat != Some(false) => {
-                        let count = Some(head.count).filter(|_| keep == Keep::All);
+                        let count = Some(head.archived()).filter(|_| keep == Keep::All);
                         let inquiry = Inquiry::of(viewer, Scope::One(dialog), keep, query, count);
                         inquire(request, account, inquiry, Some(record).filter(|_| is_room), turn)
                     }

@@ -25,6 +25,7 @@ pub(super) static CHAT_MARKERS: Extension = Extension {
     )],
     ..Extension::NONE
 };
+
 /// The rooms answer: [`crate::dialog`].
 pub(super) static SELF_PING: Extension =
     Extension { name: "MUC Self-Ping", spec: Spec::Xep(410, "1.1.0"), ..Extension::NONE };
@@ -32,6 +33,14 @@ pub(super) static SELF_PING: Extension =
 /// The rooms show them: [`crate::dialog`].
 pub(super) static OCCUPANT_IDS: Extension =
     Extension { name: "Occupant identifiers", spec: Spec::Xep(421, "1.0.1"), ..Extension::NONE };
+
+/// The rooms do it, by the operation that the API has for it: [`crate::dialog`].
+pub(super) static RETRACTION: Extension =
+    Extension { name: "Message Retraction (in rooms)", spec: Spec::Xep(424, "0.4.2"), ..Extension::NONE };
+
+/// As [`RETRACTION`], for those who may moderate.
+pub(super) static MODERATED_RETRACTION: Extension =
+    Extension { name: "Moderated Message Retraction", spec: Spec::Xep(425, "0.3.0"), ..Extension::NONE };
 
 /// Rooms that one answer lists.
 const ROOMS_MAX: usize = 200;

@@ -31,15 +31,17 @@ use crate::time::Timestamp;
 mod command;
 mod message;
 pub mod page;
+mod place;
 mod receipt;
 pub mod shelf;
 pub mod view;
 
 pub use command::{Answer, Answered, Change, Command, Delivery, Draft, Marks, Refusal, Which};
 pub use message::{
-    Attachment, Body, Content, DATE_SENT_SECS_MAX, Marker, MessageRow, body_of, content_of, date_sent, dialog_of,
-    is_reserved, marker, params, saved_params,
+    Attachment, Body, Content, DATE_SENT_SECS_MAX, Marker, MessageRow, Retraction, body_of, content_of, date_sent,
+    dialog_of, is_reserved, marker, params, saved_params,
 };
+pub use place::{Entry, Place, found_entry, found_place, put_place, read_place};
 pub use receipt::{Reader, Receipt};
 
 /// dialog → [`DialogRow`].
@@ -63,8 +65,9 @@ pub static DIRTY: Table = Table::new("dirty");
 pub static TABLES: [&Table; 8] = [&DIALOGS, &HEADS, &MESSAGES, &MESSAGE_IDS, &RECEIPTS, &READERS, &HIDDEN, &DIRTY];
 
 const DIALOG_VERSION: u8 = 1;
-const HEAD_VERSION: u8 = 1;
-const PLACE_VERSION: u8 = 1;
+/// Without [`Head::beside`].
+const HEAD_VERSION_OLD: u8 = 1;
+const HEAD_VERSION: u8 = 2;
 const DIRTY_VERSION: u8 = 1;
 
 /// How far below the seconds of an order its sequence reaches.
@@ -231,9 +234,16 @@ pub struct Head {
     pub last: Option<Last>,
     /// When a message last came, changed its text or went.
     pub updated_at: Timestamp,
+    /// What the archive has besides: messages that were taken back, and what was said about messages.
+    pub beside: u64,
 }
 
 impl Head {
+    /// How many messages there are in the archive.
+    pub fn archived(&self) -> u64 {
+        self.count + self.beside
+    }
+
     /// The order of the next message.
     pub fn next_order(&self, date_sent: u64) -> u64 {
         (self.order + 1).max(date_sent << SEQUENCE_BITS)
@@ -264,15 +274,6 @@ impl fmt::Debug for Last {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} by {} at {}", self.id, self.sender, self.date_sent)
     }
-}
-
-/// Where a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// Its order.
-    pub order: u64,
-    /// Who sent it.
-    pub sender: UserId,
 }
 
 /// Who has to hear of the dialog after a crash besides those who are in it.
@@ -390,8 +391,18 @@ pub fn load_reads(app: AppId, id: DialogId) -> Reads {
 /// Takes the answer to [`load_reads`]; none when there is no such dialog.
 pub fn load(rows: &mut Rows) -> Result<Option<(DialogRow, Head)>, Unreadable> {
     let record = rows.decoded(DIALOG_VERSION)?;
-    let head = rows.decoded(HEAD_VERSION)?;
+    let head = found_head(rows)?;
     Ok(record.map(|record| (record, head.unwrap_or_default())))
+}
+
+/// The head in a row of [`HEADS`], if there is one.
+pub fn found_head(rows: &mut Rows) -> Result<Option<Head>, Unreadable> {
+    let Some(row) = rows.row() else { return Ok(None) };
+    if row.first() != Some(&HEAD_VERSION_OLD) {
+        return row::decode(HEAD_VERSION, &row).map(Some);
+    }
+    let (count, order, last, updated_at) = row::decode(HEAD_VERSION_OLD, &row)?;
+    Ok(Some(Head { count, order, last, updated_at, beside: 0 }))
 }
 
 /// Sets what the dialog is.
@@ -412,21 +423,6 @@ pub fn put_dirty(batch: &mut Batch, app: AppId, id: DialogId, unsettled: &Unsett
 /// The row of [`DIRTY`], if there is one.
 pub fn found_dirty(rows: &mut Rows) -> Result<Option<Unsettled>, Unreadable> {
     rows.decoded(DIRTY_VERSION)
-}
-
-/// Where a message is, as [`found_place`] takes it.
-pub fn read_place(app: AppId, id: DialogId, message: MessageId) -> Reads {
-    Reads::get(&MESSAGE_IDS, place_key(app, id, message))
-}
-
-/// The place that [`read_place`] found.
-pub fn found_place(rows: &mut Rows) -> Result<Option<Place>, Unreadable> {
-    rows.decoded(PLACE_VERSION)
-}
-
-/// Says where a message is.
-pub fn put_place(batch: &mut Batch, app: AppId, id: DialogId, message: MessageId, place: &Place) {
-    batch.put(&MESSAGE_IDS, place_key(app, id, message), row::encode(PLACE_VERSION, place));
 }
 
 /// The key of a row of [`MESSAGE_IDS`].
@@ -548,9 +544,13 @@ mod tests {
         fn heads_and_records_come_back_as_they_were(count in any::<u64>(), order in any::<u64>(), text in any::<Option<String>>()) {
             let id = MessageId::drawn(Timestamp::from_secs(9), [1; 8]);
             let last = Last { id, order, sender: UserId(3), date_sent: 9, text };
-            let head = Head { count, order, last: Some(last), updated_at: Timestamp::from_millis(count) };
-            let bytes = row::encode(HEAD_VERSION, &head);
-            prop_assert_eq!(row::decode::<Head>(HEAD_VERSION, &bytes), Ok(head));
+            let updated_at = Timestamp::from_millis(count);
+            let head = Head { count, order, last: Some(last), updated_at, beside: 0 };
+            let old = row::encode(HEAD_VERSION_OLD, &(count, order, &head.last, updated_at));
+            for bytes in [row::encode(HEAD_VERSION, &head), old] {
+                let mut rows = Rows::new(vec![row::Found::Row(Some(bytes))]);
+                prop_assert_eq!(found_head(&mut rows), Ok(Some(head.clone())));
+            }
         }
     }
 }

@@ -218,3 +218,278 @@ fn disco_tells_all_there_is_to_know() {
         assert!(info.contains(&format!("<feature var=\"{feature}\"/>")), "{feature}");
     }
 }
+
+/// Retractions of a message that nobody may know how to write better.
+fn retract(id: &str) -> String {
+    format!("<retract xmlns='urn:xmpp:message-retract:1' id='{id}'/>")
+}
+
+fn moderate(id: &str) -> String {
+    format!(
+        "<moderate xmlns='urn:xmpp:message-moderate:1' id='{id}'><retract xmlns='urn:xmpp:message-retract:1'/>\
+         <reason>Not <![CDATA[<here>]]></reason></moderate>"
+    )
+}
+
+impl House {
+    /// Says something that is kept and returns its id.
+    fn kept(&mut self, user: u64, session: u64, id: &str, text: &str) -> String {
+        self.groupchat(
+            user,
+            session,
+            &format!("<message id='{id}' type='groupchat'><body>{text}</body>{SAVED}</message>"),
+        );
+        let (_, row) = self.messages().pop().expect("it was kept");
+        row.id.to_string()
+    }
+
+    /// All messages of the archive, as somebody gets them.
+    fn asks_archive(&mut self, user: u64, session: u64) -> Vec<String> {
+        let fin = self.asks(user, session, None, IqKind::Set, "<query xmlns='urn:xmpp:mam:2'/>");
+        let heard = self.heard(session);
+        assert!(fin.contains(&format!("<count>{}</count>", heard.len())), "{fin}");
+        heard
+    }
+}
+
+const HELLO: &str = "54789d5e6df5e6f921b7ac01";
+
+// XEP-0424
+#[test]
+fn a_sender_takes_a_message_back() {
+    let mut house = House::group(4);
+    for user in 1..=3 {
+        house.enter(user, user * 11);
+    }
+    house.join(4, 44);
+    let hello = house.kept(2, 22, "hello-1", "hello");
+    house.kept(1, 11, HELLO, "still here");
+    assert_eq!(house.unread(3), 2);
+    house.said.clear();
+    let back =
+        format!("<message id='back-1' type='groupchat'>{}<body>/me took it back</body></message>", retract(&hello));
+    house.groupchat(2, 22, &back);
+    // All hear it, as it was said, but for the SDK's app.
+    for session in [11, 22, 33] {
+        let heard = house.heard(session);
+        assert!(heard.len() == 1 && heard[0].contains(&retract(&hello)), "{heard:?}");
+        assert!(heard[0].contains(&house.occupant(2)) && heard[0].contains("<stanza-id"), "{heard:?}");
+    }
+    assert_eq!(house.heard(44), Vec::<String>::new());
+    // The API has one message less, in every count.
+    let texts: Vec<_> = house.messages().iter().map(|(_, row)| row.content().text.clone().unwrap()).collect();
+    assert_eq!(texts, ["still here"]);
+    assert_eq!((house.unread(1), house.unread(2), house.unread(3)), (0, 1, 1));
+    // The archive has its tombstone, in its place, and the word that took it back.
+    let archive = house.asks_archive(3, 33);
+    assert_eq!(archive.len(), 3);
+    let [tombstone, _, word] = &archive[..] else { panic!("{archive:?}") };
+    let stamp = house.now.iso_millis();
+    assert!(
+        tombstone
+            .contains(&format!("<retracted xmlns=\"urn:xmpp:message-retract:1\" id=\"back-1\" stamp=\"{stamp}\"/>")),
+        "{tombstone}"
+    );
+    assert!(tombstone.contains(" id=\"hello-1\"") && tombstone.contains(&format!("id=\"{hello}\"")), "{tombstone}");
+    assert!(tombstone.contains(&house.occupant(2)) && !tombstone.contains("hello<"), "{tombstone}");
+    assert!(word.contains(&retract(&hello)) && word.contains("id='back-1'"), "{word}");
+    // Who enters now hears that it was taken back, and not what.
+    house.visit(3, 34, Some("3"), PRESENCE, "<presence><x xmlns='http://jabber.org/protocol/muc'/></presence>");
+    let heard = house.heard(34).concat();
+    assert!(!heard.contains("hello<") && heard.contains(&retract(&hello)) && !heard.contains("<retracted"), "{heard}");
+    house.said.clear();
+
+    // Once more changes nothing, and is no error: only its sender hears it.
+    let before = house.rows.clone();
+    house.groupchat(2, 22, &back.replace("back-1", "back-2"));
+    assert_eq!(house.heard(22).len(), 1);
+    assert!(house.said.is_empty() && house.rows == before);
+    // The message itself, sent again by a client that has forgotten.
+    house.groupchat(1, 11, &format!("<message id='{HELLO}' type='groupchat'><body>still here</body>{SAVED}</message>"));
+    house.said.clear();
+    house.body(1, 11, &retract(HELLO));
+    house.said.clear();
+    house.groupchat(1, 11, &format!("<message id='{HELLO}' type='groupchat'><body>still here</body>{SAVED}</message>"));
+    assert!(house.said.is_empty() && house.messages().is_empty());
+    assert_eq!(house.dialog.as_ref().unwrap().head().last, None);
+    let draft = Draft {
+        by: UserId(1),
+        id: HELLO.parse().unwrap(),
+        to: None,
+        content: Content::default(),
+        markable: false,
+        delivery: Delivery::Chat,
+        admitted: true,
+    };
+    assert_eq!(house.ask(Command::Save(draft)), Answer::Refused(Refusal::Taken));
+}
+
+#[test]
+fn nobody_takes_back_what_is_not_theirs_or_is_no_message() {
+    let mut house = House::group(3);
+    for user in 1..=3 {
+        house.enter(user, user * 11);
+    }
+    let hello = house.kept(2, 22, "hello-1", "hello");
+    house.body(3, 33, "<body>not kept</body>");
+    house.said.clear();
+    let before = house.rows.clone();
+    let twice = retract(&hello).repeat(2);
+    let forged = format!(
+        "<retract xmlns='urn:xmpp:message-retract:1' id='{hello}'><moderated xmlns='urn:xmpp:message-moderate:1' by='{ROOM}/1'/></retract>"
+    );
+    for (user, inside, condition) in [
+        (1, retract(&hello), "forbidden"),
+        (3, retract(&hello), "forbidden"),
+        (3, format!("<body>x</body>{}{SAVED}", retract(&hello)), "forbidden"),
+        (2, retract("hello-1"), "item-not-found"),
+        (2, retract(&hello.to_uppercase()), "item-not-found"),
+        (2, retract("54789d5e6df5e6f921b7acda"), "item-not-found"),
+        (2, retract(""), "item-not-found"),
+        (2, "<retract xmlns='urn:xmpp:message-retract:1'/>".to_owned(), "bad-request"),
+        (2, twice, "bad-request"),
+        (2, forged, "bad-request"),
+    ] {
+        house.body(user, user * 11, &inside);
+        let heard = house.heard(user * 11);
+        assert!(heard.len() == 1 && heard[0].contains(&format!("<{condition}")), "{inside}: {heard:?}");
+        assert!(heard[0].contains("type=\"error\""), "{heard:?}");
+        assert!(house.said.is_empty() && house.rows == before, "{inside}");
+    }
+    // From outside, and from nobody.
+    house.visit(2, 99, None, GROUPCHAT, &format!("<message type='groupchat'>{}</message>", retract(&hello)));
+    assert!(house.heard(99)[0].contains("<not-acceptable"));
+    // The word that took a message back is no message.
+    house.body(2, 22, &retract(&hello));
+    let (_, word) = house.archive().pop().unwrap();
+    house.said.clear();
+    house.body(2, 22, &retract(&word.id.to_string()));
+    assert!(house.heard(22)[0].contains("<item-not-found"));
+    assert!(house.asks(1, 11, None, IqKind::Set, &moderate(&word.id.to_string())).contains("<item-not-found"));
+    // Neither is it one for the API, nor what is left of a message.
+    for id in [word.id, hello.parse().unwrap()] {
+        let marks = Marks { read: Some(true), delivered: true };
+        let missing = Answer::Sorted { done: vec![], denied: vec![], missing: vec![id] };
+        for command in [
+            Command::Remove { by: UserId(2), ids: vec![id], force: true },
+            Command::Remove { by: UserId(2), ids: vec![id], force: false },
+            Command::Edit { by: UserId(2), ids: vec![id], text: "again".into() },
+            Command::Mark { by: UserId(1), which: Which::Ids(vec![id]), marks, astray: false },
+        ] {
+            assert_eq!(house.ask(command), missing);
+        }
+    }
+}
+
+// XEP-0425
+#[test]
+fn a_moderator_takes_anybodys_message_back() {
+    let mut house = House::group(3);
+    for user in 1..=2 {
+        house.enter(user, user * 11);
+    }
+    house.join(3, 33);
+    let hello = house.kept(3, 33, HELLO, "hello");
+    house.said.clear();
+    let before = house.rows.clone();
+    for (user, order, condition) in [
+        (2, moderate(&hello), "forbidden"),
+        (3, moderate(&hello), "forbidden"),
+        (9, moderate(&hello), "item-not-found"),
+        (1, moderate("54789d5e6df5e6f921b7acda"), "item-not-found"),
+        (1, moderate("hello"), "item-not-found"),
+        (1, moderate(&hello).replace(" id=", " uid="), "bad-request"),
+        (1, moderate(&hello).replace("message-retract:1", "message-rewrite:1"), "feature-not-implemented"),
+    ] {
+        // Another of the user's devices, which is not in the room.
+        let answer = house.asks(user, user * 10, None, IqKind::Set, &order);
+        assert!(answer.contains(&format!("<{condition}")), "{order}: {answer}");
+        assert!(house.said.is_empty() && house.rows == before, "{order}");
+    }
+    assert!(house.asks(1, 12, None, IqKind::Set, &moderate(&hello)).contains("type=\"result\""));
+    let (_, word) = house.archive().pop().unwrap();
+    let by = format!(
+        "<moderated xmlns=\"urn:xmpp:message-moderate:1\" by=\"{ROOM}/1\">{}</moderated><reason>Not &lt;here&gt;</reason>",
+        house.occupant(1)
+    );
+    let expected = format!(
+        "<message to=\"2-7@localhost/d2\" from=\"{ROOM}\" type=\"groupchat\" id=\"{0}\">\
+         <retract xmlns=\"urn:xmpp:message-retract:1\" id=\"{hello}\">{by}</retract>\
+         <stanza-id xmlns=\"urn:xmpp:sid:0\" by=\"{ROOM}\" id=\"{0}\"/></message>",
+        word.id
+    );
+    assert_eq!(house.heard(22), [expected]);
+    assert_eq!((house.heard(11).len(), house.heard(33).len()), (1, 0));
+    assert_eq!((house.messages().len(), house.unread(1), house.unread(2)), (0, 0, 0));
+    assert!(house.asks(1, 12, None, IqKind::Set, &moderate(&hello)).contains("<item-not-found"));
+    let archive = house.asks_archive(2, 22);
+    let [tombstone, told] = &archive[..] else { panic!("{archive:?}") };
+    let stamp = house.now.iso_millis();
+    let retracted = format!(
+        "<retracted xmlns=\"urn:xmpp:message-retract:1\" id=\"{}\" stamp=\"{stamp}\">{by}</retracted>",
+        word.id
+    );
+    assert!(tombstone.contains(&retracted) && tombstone.contains(&house.occupant(3)), "{tombstone}");
+    assert!(told.contains(&by) && told.contains(&format!(" from=\"{ROOM}\"")) && !told.contains("<item"), "{told}");
+}
+
+#[test]
+fn what_is_deleted_over_rest_is_taken_back_in_the_room() {
+    let mut house = House::group(3);
+    house.enter(1, 11);
+    house.join(2, 22);
+    let ids: Vec<MessageId> = (0..40).map(|number| house.save(2, &format!("m{number}"))).collect();
+    house.said.clear();
+    // The newest of them, and so many that the last one left is not found at once.
+    let answer = house.ask(Command::Remove { by: UserId(2), ids: ids[1..].to_vec(), force: true });
+    assert_eq!(answer, Answer::Sorted { done: ids[1..].to_vec(), denied: vec![], missing: vec![] });
+    let heard = house.heard(11);
+    assert_eq!(heard.len(), 39);
+    for (stanza, id) in heard.iter().zip(&ids[1..]) {
+        assert!(stanza.contains(&format!("<retract xmlns=\"urn:xmpp:message-retract:1\" id=\"{id}\"/>")), "{stanza}");
+        assert!(stanza.contains(&format!("from=\"{ROOM}/2\"")) && stanza.contains(&house.occupant(2)), "{stanza}");
+    }
+    assert_eq!(house.heard(22), Vec::<String>::new());
+    let head = house.dialog.as_ref().unwrap().head();
+    assert_eq!((head.last.as_ref().map(|last| last.id), head.count, head.archived()), (Some(ids[0]), 1, 79));
+}
+
+// XEP-0333, XEP-0444, XEP-0461 and XEP-0308
+#[test]
+fn what_is_said_about_messages_passes_and_reaches_those_who_read_the_archive() {
+    let mut house = House::group(3);
+    house.enter(1, 11);
+    house.enter(2, 22);
+    house.join(3, 33);
+    let hello = house.kept(1, 11, HELLO, "hello");
+    house.said.clear();
+    let reaction = format!(
+        "<reactions xmlns='urn:xmpp:reactions:0' id='{hello}'><reaction>\u{1f44b}</reaction></reactions><store xmlns='urn:xmpp:hints'/>"
+    );
+    let reply = format!("<reply xmlns='urn:xmpp:reply:0' to='{ROOM}/1' id='{hello}'/><body>well met</body>{SAVED}");
+    let correction = format!("<replace xmlns='urn:xmpp:message-correct:0' id='m'/><body>well met!</body>{SAVED}");
+    let displayed = format!("<displayed xmlns='urn:xmpp:chat-markers:0' id='{hello}'/><store xmlns='urn:xmpp:hints'/>");
+    for archiving in [false, true] {
+        house.site.archiving.rooms = archiving;
+        for (inside, by_sdk) in [(&reaction, false), (&reply, true), (&correction, true), (&displayed, true)] {
+            let part = inside.split("<extraParams").next().unwrap();
+            house.body(2, 22, inside);
+            for (session, hears) in [(11, true), (22, true), (33, by_sdk)] {
+                let heard = house.heard(session);
+                assert_eq!(heard.len(), usize::from(hears), "{inside} at {session}: {heard:?}");
+                assert!(heard.iter().all(|stanza| stanza.contains(part)), "{inside}: {heard:?}");
+            }
+        }
+    }
+    // The marker is one in the API's sense.
+    let marks = Marks { read: Some(true), delivered: true };
+    let mark = Command::Mark { by: UserId(2), which: Which::Ids(vec![hello.parse().unwrap()]), marks, astray: false };
+    assert_eq!(house.passed_on, vec![(house.id, mark); 2].into_iter().collect::<Vec<_>>());
+    // In the archive of a room that keeps all; the API shows messages.
+    let archive = house.asks_archive(3, 33).concat();
+    assert_eq!(archive.matches("<reactions").count(), 1, "{archive}");
+    assert_eq!(archive.matches("<displayed").count(), 1);
+    assert_eq!((archive.matches("<reply").count(), archive.matches("<replace").count()), (2, 2));
+    assert_eq!(house.messages().len(), 5);
+    assert_eq!(house.unread(3), 5, "what is no message is not unread");
+}

@@ -257,7 +257,7 @@ impl Search {
             Asked::Shelf => self.take_shelf(&mut rows),
             Asked::Places(pairs) => {
                 for (dialog, id) in pairs {
-                    if let Some(place) = dialog::found_place(&mut rows)? {
+                    if let Some(place) = dialog::found_entry(&mut rows)? {
                         self.placed.push((id, dialog, place.order));
                     }
                 }

@@ -81,10 +81,10 @@ impl Library {
         let from = Standing::At(head.at());
         let order = head.next_order(row.date_sent);
         let last = Last { id: row.id, order, sender: row.sender, date_sent: row.date_sent, text: None };
-        *head = Head { count: head.count + 1, order, last: Some(last), updated_at: row.created_at };
+        *head = Head { count: head.count + 1, order, last: Some(last), updated_at: row.created_at, beside: 0 };
         let mut batch = Batch::default();
         row.put(&mut batch, APP, dialog, order);
-        dialog::put_place(&mut batch, APP, dialog, row.id, &Place { order, sender: row.sender });
+        dialog::put_place(&mut batch, APP, dialog, row.id, &Place::of_message(order, row.sender));
         dialog::put_head(&mut batch, APP, dialog, head);
         let to = Standing::At(head.at());
         self.known.push(Known { at: row.created_at, dialog, order, id: row.id, hidden: false });

@@ -17,7 +17,10 @@ use crate::row::{self, Batch, Unreadable};
 use crate::time::Timestamp;
 use crate::xml::{Element, Name, Nodes, Writer};
 
+/// Of messages.
 const VERSION: u8 = 1;
+/// Of what is none: [`Body::Retracted`] and [`Body::Aside`].
+const VERSION_ENTRY: u8 = 2;
 
 /// How far a client's `date_sent` may be from the server's clock. Product page, "Datetime issue".
 pub const DATE_SENT_SECS_MAX: u64 = 5;
@@ -61,17 +64,46 @@ pub enum Body {
         /// It asks for markers.
         markable: bool,
     },
+    /// Nothing any more. XEP-0424 §4
+    Retracted(Retraction),
+    /// The stanza as it was delivered, of something that was said about a message and is none. Archives have it, the API has not.
+    Aside(Vec<u8>),
+}
+
+/// How a message was taken back.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retraction {
+    /// The `id` that the message's stanza had.
+    pub stanza: String,
+    /// The `id` of the stanza that took it back.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Who, if not its sender. XEP-0425
+    pub moderator: Option<UserId>,
+    /// Why, in words.
+    pub reason: Option<String>,
 }
 
 impl MessageRow {
     /// Reads a row of [`MESSAGES`].
     pub fn decode(value: &[u8]) -> Result<MessageRow, Unreadable> {
-        row::decode(VERSION, value)
+        let version = if value.first() == Some(&VERSION_ENTRY) { VERSION_ENTRY } else { VERSION };
+        row::decode(version, value)
     }
 
     /// Adds the row to a batch.
     pub fn put(&self, batch: &mut Batch, app: AppId, id: DialogId, order: u64) {
-        batch.put(&MESSAGES, order_key(app, id, order), row::encode(VERSION, self));
+        let version = if self.is_message() { VERSION } else { VERSION_ENTRY };
+        batch.put(&MESSAGES, order_key(app, id, order), row::encode(version, self));
+    }
+
+    /// Whether the API shows it and counts it.
+    pub fn is_message(&self) -> bool {
+        match self.body {
+            Body::Stanza(_) | Body::Plain { .. } => true,
+            Body::Retracted(_) | Body::Aside(_) => false,
+        }
     }
 
     /// What the API shows of it.
@@ -84,6 +116,7 @@ impl MessageRow {
                 let content = nodes.reread(bytes).map(content_of).unwrap_or_default();
                 Cow::Owned(content)
             }
+            Body::Retracted(_) | Body::Aside(_) => Cow::Owned(Content::default()),
         }
     }
 }
@@ -396,7 +429,12 @@ mod tests {
             };
             prop_assert_eq!(&*stanza.content(), &content);
             let plain = MessageRow { body: Body::Plain { content: content.clone(), markable: true }, ..stanza.clone() };
-            for row in [stanza, plain] {
+            let back = Retraction {
+                stanza: "a".into(), by: "b".into(), at: Timestamp::from_secs(7), moderator: Some(UserId(3)), reason: None,
+            };
+            let retracted = MessageRow { body: Body::Retracted(back), ..stanza.clone() };
+            let aside = MessageRow { body: Body::Aside(b"<message/>".to_vec()), ..stanza.clone() };
+            for row in [stanza, plain, retracted, aside] {
                 let mut batch = Batch::default();
                 row.put(&mut batch, AppId(1), DialogId(crate::jid::user::ObjectId([1; 12])), 8);
                 let crate::row::Change::Put(_, _, value) = &batch.0[0] else { unreachable!("a put") };

@@ -307,7 +307,7 @@ impl Pager {
         let receipts = if self.wanted.keep.is_some() { self.receipts(messages.len(), rows)? } else { Receipts::new() };
         let horizon = messages.last().map(|(order, row)| self.horizon(*order, row));
         for ((order, row), hidden) in messages.into_iter().zip(hidden) {
-            if hidden {
+            if hidden || !row.is_message() {
                 continue;
             }
             let shown = match &self.wanted.keep {

@@ -8,7 +8,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
 use super::view::{Seen, seen, seen_reads};
-use super::{HEAD_VERSION, HEADS, Head, key};
+use super::{HEADS, found_head, key};
 use crate::jid::user::DialogId;
 use crate::model::directory::dialogs;
 use crate::model::inbox::{self, Standing};
@@ -104,7 +104,7 @@ impl Shelf {
             }
             Step::Unordered(ids) => {
                 for id in ids {
-                    let head: Option<Head> = rows.decoded(HEAD_VERSION)?;
+                    let head = found_head(&mut rows)?;
                     self.ordered.push((head.map_or(0, |head| head.at()), id));
                 }
                 // Those of the same second keep the order of their ids, as in the list.

@@ -1,6 +1,6 @@
 //! What a user sees of dialogs: which rows to read, and what they say. Any shard may look; nothing here changes anything.
 
-use super::{DIALOGS, DialogRow, HEAD_VERSION, HEADS, Head, READERS, Reader, key, load, load_reads, reader_key};
+use super::{DIALOGS, DialogRow, HEADS, Head, READERS, Reader, found_head, key, load, load_reads, reader_key};
 use crate::jid::user::{AppId, DialogId, UserId};
 use crate::row::{Reads, Rows, Unreadable};
 
@@ -47,7 +47,7 @@ pub fn unread_reads(app: AppId, id: DialogId, user: UserId) -> Reads {
 
 /// How many messages the user has not read.
 pub fn unread(rows: &mut Rows) -> Result<u64, Unreadable> {
-    let head: Head = rows.decoded(HEAD_VERSION)?.unwrap_or_default();
+    let head = found_head(rows)?.unwrap_or_default();
     Ok(head.count.saturating_sub(Reader::found(rows)?.seen))
 }
 

@@ -102,7 +102,7 @@ impl Search {
             Keep::All => true,
             Keep::Of(user) => row.sender == *user,
             Keep::Address(address) => {
-                let Body::Stanza(stanza) = &row.body else { return false };
+                let (Body::Stanza(stanza) | Body::Aside(stanza)) = &row.body else { return false };
                 let mut nodes = Nodes::new();
                 let Some(message) = nodes.reread(stanza) else { return false };
                 ["from", "to"].into_iter().any(|side| message.attr(side).is_some_and(|side| *side == **address))
@@ -228,7 +228,8 @@ impl Search {
 /// About how many bytes a message takes.
 fn weight(row: &MessageRow) -> usize {
     match &row.body {
-        Body::Stanza(bytes) => bytes.len(),
+        Body::Stanza(bytes) | Body::Aside(bytes) => bytes.len(),
+        Body::Retracted(retraction) => retraction.reason.as_ref().map_or(0, String::len),
         Body::Plain { content, .. } => {
             let pair = |(name, value): &(String, String)| name.len() + value.len();
             let files = content.attachments.iter().flat_map(|file| &file.0).map(pair).sum::<usize>();

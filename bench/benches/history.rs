@@ -83,7 +83,7 @@ impl Library {
             let text = Some(format!("message {message}"));
             head.last = Some(Last { id: row.id, order, sender: row.sender, date_sent: row.date_sent, text });
             row.put(&mut batch, APP, id, order);
-            dialog::put_place(&mut batch, APP, id, row.id, &Place { order, sender: row.sender });
+            dialog::put_place(&mut batch, APP, id, row.id, &Place::of_message(order, row.sender));
             if message % BATCH_MESSAGES == BATCH_MESSAGES - 1 {
                 self.commit(std::mem::take(&mut batch));
             }

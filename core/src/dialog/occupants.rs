@@ -46,7 +46,9 @@ impl Guise {
     /// What the presence that a session enters with tells of it.
     pub fn read(presence: Option<Element<'_>>) -> Guise {
         let Some(presence) = presence else { return Guise::Any };
-        let history = only(presence, "x").and_then(|x| only(x, "history"));
+        // Which picture the user has, the server has said. XEP-0398 §4
+        let says = presence.children().filter(|child| !child.is("x", ns::VCARD_UPDATE));
+        let history = only(says, "x").and_then(|x| only(x.children(), "history"));
         let bare = history
             .is_some_and(|history| history.attr("maxstanzas").as_deref() == Some("0") && history.attrs().count() == 1);
         match bare {
@@ -57,9 +59,8 @@ impl Guise {
     }
 }
 
-/// The only child of an element, if it is this one.
-fn only<'a>(parent: Element<'a>, name: &str) -> Option<Element<'a>> {
-    let mut children = parent.children();
+/// The only one of these children, if it is this one.
+fn only<'a>(mut children: impl Iterator<Item = Element<'a>>, name: &str) -> Option<Element<'a>> {
     let first = children.next().filter(|child| child.is(name, ns::MUC))?;
     children.next().is_none().then_some(first)
 }
@@ -164,9 +165,14 @@ mod tests {
     #[test]
     fn sdks_are_known_by_how_they_enter() {
         let muc = "http://jabber.org/protocol/muc";
+        let photo = "<x xmlns='vcard-temp:x:update'><photo>0f</photo></x>";
         for (id, inside, guise) in [
             ("5f3:join", format!("<x xmlns='{muc}'><history maxstanzas='0'/></x>"), Guise::Script),
             ("jT5-9", format!("<x xmlns='{muc}'> <history maxstanzas='0'/></x>"), Guise::Sdk),
+            // The server itself says which picture the user has, whatever the client can do.
+            ("5f3:join", format!("<x xmlns='{muc}'><history maxstanzas='0'/></x>{photo}"), Guise::Script),
+            ("jT5-9", format!("{photo}<x xmlns='{muc}'><history maxstanzas='0'/></x>"), Guise::Sdk),
+            ("5f3:join", photo.to_owned(), Guise::Any),
             ("5f3:join", format!("<x xmlns='{muc}'><history maxstanzas='1'/></x>"), Guise::Any),
             (
                 "5f3:join",

@@ -503,12 +503,14 @@ pub(super) fn is_news(message: Element<'_>) -> bool {
         && (dialog::body_of(message).is_none() || is_retraction(message))
 }
 
-/// What only the room may put into a message, beside what only the server may. Server notes §4.3, XEP-0045, XEP-0421 §6.
+/// What only the room may put into a message, beside what only the server may. Server notes §4.3, XEP-0045, XEP-0421 §6; and what
+/// stands in the archive for a message that was taken back, with the name of a moderator who did it.
 pub(super) fn is_rooms(child: Element<'_>) -> bool {
     match child.ns() {
         ns::DELAY => child.name() == "delay",
         ns::DELAY_LEGACY | ns::MUC_USER => child.name() == "x",
         ns::OCCUPANT_ID => child.name() == "occupant-id",
+        ns::RETRACT => child.name() == "retracted",
         _ => false,
     }
 }

@@ -356,6 +356,16 @@ fn nobody_takes_back_what_is_not_theirs_or_is_no_message() {
         assert!(heard[0].contains("type=\"error\""), "{heard:?}");
         assert!(house.said.is_empty() && house.rows == before, "{inside}");
     }
+    // What looks as if it had been taken back, and by whom it was not.
+    let grave = format!(
+        "<retracted xmlns='urn:xmpp:message-retract:1' id='x'><moderated xmlns='urn:xmpp:message-moderate:1' by='{ROOM}/1'/></retracted>"
+    );
+    for kept in ["", SAVED] {
+        house.body(2, 22, &format!("<body>look</body>{grave}{kept}"));
+        let heard = house.heard(11);
+        assert!(heard[0].contains("<body>look</body>") && !heard[0].contains("<retracted"), "{heard:?}");
+        house.said.clear();
+    }
     // From outside, and from nobody.
     house.visit(2, 99, None, GROUPCHAT, &format!("<message type='groupchat'>{}</message>", retract(&hello)));
     assert!(house.heard(99)[0].contains("<not-acceptable"));

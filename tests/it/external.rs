@@ -35,6 +35,11 @@ fn slixmpp_publishes_avatars_bookmarks_and_moods() {
 }
 
 #[test]
+fn slixmpp_knows_occupants_and_takes_messages_back() {
+    suite::python(&Server::start(), "slix_rooms", &[], SUITE_SECS_MAX);
+}
+
+#[test]
 fn slixmpp_resumes_sessions() {
     suite::python(&Server::start(), "slix_resume", &[], SUITE_SECS_MAX);
 }

@@ -589,8 +589,8 @@ class Archive(Suite):
         self.assertEqual(await prefs.get_preferences(timeout=8), ("roster", {friend}, set()))
 
 
-class Rooms(Suite):
-    """XEP-0045 as slixmpp's plugin has it. Rooms are dialogs, which the API makes."""
+class RoomSuite(Suite):
+    """A room, and three who may know of it. Rooms are dialogs, which the API makes."""
 
     async def asyncSetUp(self):
         await super().asyncSetUp()
@@ -624,6 +624,10 @@ class Rooms(Suite):
     async def gone(self, client, who):
         nick = f"{self.room}/{who.user.id}"
         return await client.until("groupchat_presence", wants=lambda got: got["type"] == "unavailable" and got["from"].full == nick)
+
+
+class Rooms(RoomSuite):
+    """XEP-0045 as slixmpp's plugin has it."""
 
     async def test_joining_talking_and_leaving(self):
         own, subject, occupants, history = await self.join(self.romeo, maxstanzas=0)

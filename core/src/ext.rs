@@ -81,6 +81,7 @@ pub static EXTENSIONS: &[&Extension] = &[
     &chat_states::CHAT_STATES,
     &between_clients::BYTESTREAMS,
     &between_clients::RECEIPTS,
+    &between_clients::INVITATION,
     &between_clients::CORRECTION,
     &between_clients::RETRACTION,
     &between_clients::REACTIONS,

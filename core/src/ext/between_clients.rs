@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | XEP-0047 in-band bytestreams | in messages, as any | no: they have no body | in `chat` alone |
 //! | XEP-0184 receipts | yes: whoever asked wants to know | no | no: see [`super::carbons`] |
+//! | XEP-0249 direct invitations | yes: who is away is invited, too | no: they have no body | in `chat` alone |
 //! | XEP-0308 corrections | as the message they are, beside the one they correct | the same | the same |
 //! | XEP-0424 retractions | yes | yes, also without a body | `chat` |
 //! | XEP-0444 reactions | yes | yes | `chat` |
@@ -29,6 +30,10 @@ pub(super) static RECEIPTS: Extension = Extension {
     messages: &[Watch::facts(ns::RECEIPTS, &["received"], Facts::SAYS.and(Facts::NO_COPY))],
     ..Extension::NONE
 };
+
+/// Who may follow one, the room knows: a dialog admits its members, whom members make (XEP-0045 §9.3) as they do over REST.
+pub(super) static INVITATION: Extension =
+    Extension { name: "Direct MUC Invitations (between clients)", spec: Spec::Xep(249, "1.2"), ..Extension::NONE };
 
 pub(super) static CORRECTION: Extension =
     Extension { name: "Last Message Correction (between clients)", spec: Spec::Xep(308, "1.2.1"), ..Extension::NONE };
@@ -65,6 +70,7 @@ mod tests {
             ("<data xmlns='http://jabber.org/protocol/ibb' sid='s' seq='0'>eA==</data>", true, false, true),
             ("<received xmlns='urn:xmpp:receipts' id='1'/>", true, false, false),
             ("<body>x</body><request xmlns='urn:xmpp:receipts'/>", true, true, true),
+            ("<x xmlns='jabber:x:conference' jid='r@muc.localhost' reason='x'/>", true, false, true),
             ("<body>x</body><replace xmlns='urn:xmpp:message-correct:0' id='1'/>", true, true, true),
             ("<retract xmlns='urn:xmpp:message-retract:1' id='1'/>", true, true, true),
             ("<reactions xmlns='urn:xmpp:reactions:0' id='1'><reaction>+</reaction></reactions>", true, true, true),

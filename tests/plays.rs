@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proto::account::offline::OFFLINE;
-use proto::limits::{OFFLINE_STANZAS_MAX, RESOURCES_MAX};
+use proto::limits::{Limits, OFFLINE_STANZAS_MAX, RESOURCES_MAX};
 use rookery_tests::play::perform;
 use rookery_tests::world::users::Answer;
 use rookery_tests::world::{Client, Transport, World};
@@ -84,6 +84,36 @@ fn a_wrong_password_is_no_password() {
         let refused = world.authenticate(client, jid, password).expect_err("nobody gets in like this");
         assert!(refused.0.contains("<not-authorized/>"), "{jid}: {refused:?}");
     }
+}
+
+#[test]
+fn who_guesses_waits_for_the_next_try() {
+    let limits = Limits { login_failures_free: 3, ..Limits::default() };
+    let mut world = World::with(1, None, limits);
+    let romeo = world.user("romeo");
+    for _ in 0..3 {
+        let client = world.connect(Transport::Tls);
+        let refused = world.authenticate(client, &romeo.jid, "guess").expect_err("a guess");
+        assert!(refused.0.contains("<not-authorized/>"), "{refused:?}");
+    }
+    // The right password waits like any other, as it would tell the guesser which it is.
+    let tries: Vec<Client> = (0..20).map(|number| world.rush("romeo", &number.to_string(), "")).collect();
+    world.settle();
+    let heard = |world: &mut World, client| world.received(client).join("");
+    let at_once: Vec<String> = tries.iter().map(|client| heard(&mut world, *client)).collect();
+    assert!(at_once[0].contains("<success"), "the first has its turn: {}", at_once[0]);
+    let held = at_once.iter().filter(|heard| !heard.contains("<success") && !heard.contains("<failure"));
+    assert_eq!(held.count(), 15, "one a second, up to the longest wait");
+    for late in &at_once[16..] {
+        assert!(late.contains("<temporary-auth-failure/>"), "turned away: {late}");
+    }
+    world.pass(Duration::from_secs(5));
+    let let_in = tries[1..16].iter().filter(|client| heard(&mut world, **client).contains("<success")).count();
+    assert_eq!(let_in, 5);
+    world.login("juliet", None);
+    // Nor is he, a while later.
+    world.pass(Duration::from_secs(16 * 60));
+    world.login("romeo", None);
 }
 
 #[test]

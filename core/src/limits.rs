@@ -165,6 +165,8 @@ pub struct Limits {
     pub resume_time_max: Duration,
     /// Wrong passwords on one connection.
     pub auth_failures_max: u32,
+    /// Failed logins from one address or for one account before the next ones take turns; 0 is no limit.
+    pub login_failures_free: u32,
     /// Stanzas answered with `not-authorized` before login, before the stream ends.
     pub early_stanzas_max: u32,
     /// Addresses of one stanza. XEP-0033 §9 wants more than 20 and less than 100.
@@ -198,6 +200,7 @@ impl Default for Limits {
             ping_time_max: Duration::from_secs(60),
             resume_time_max: Duration::from_secs(300),
             auth_failures_max: 5,
+            login_failures_free: 20,
             early_stanzas_max: 8,
             addresses_max: 50,
             client_bytes_per_sec_max: 0,

@@ -178,6 +178,8 @@ pub struct LimitSettings {
     pub resume_secs_max: u64,
     /// Wrong passwords on one connection.
     pub auth_failures_max: u32,
+    /// Failed logins from one address or for one account before the next ones take turns, one a second; 0 is no limit.
+    pub login_failures_free: u32,
     /// Stanzas answered with `not-authorized` before login, before the stream ends.
     pub early_stanzas_max: u32,
     /// Addresses of one stanza.
@@ -266,6 +268,7 @@ impl Default for LimitSettings {
             ping_time_max,
             resume_time_max,
             auth_failures_max,
+            login_failures_free,
             early_stanzas_max,
             addresses_max,
             client_bytes_per_sec_max,
@@ -287,6 +290,7 @@ impl Default for LimitSettings {
             ping_secs_max: ping_time_max.as_secs(),
             resume_secs_max: resume_time_max.as_secs(),
             auth_failures_max,
+            login_failures_free,
             early_stanzas_max,
             addresses_max,
             client_bytes_per_sec_max,
@@ -314,6 +318,7 @@ impl LimitSettings {
             ping_time_max: Duration::from_secs(self.ping_secs_max),
             resume_time_max: Duration::from_secs(self.resume_secs_max),
             auth_failures_max: self.auth_failures_max,
+            login_failures_free: self.login_failures_free,
             early_stanzas_max: self.early_stanzas_max,
             addresses_max: self.addresses_max,
             client_bytes_per_sec_max: self.client_bytes_per_sec_max,

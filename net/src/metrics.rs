@@ -34,6 +34,7 @@ pub(crate) struct Gauges {
     stanzas_out: AtomicU64,
     logins: AtomicU64,
     login_failures: AtomicU64,
+    logins_held: AtomicU64,
     calls: AtomicU64,
     slow_readers: AtomicU64,
     unreadable_rows: AtomicU64,
@@ -51,6 +52,7 @@ impl Gauges {
             stanzas_out,
             logins,
             login_failures,
+            logins_held,
             calls,
             slow_readers,
             unreadable_rows,
@@ -67,6 +69,7 @@ impl Gauges {
             (&self.stanzas_out, stanzas_out),
             (&self.logins, logins),
             (&self.login_failures, login_failures),
+            (&self.logins_held, logins_held),
             (&self.calls, calls),
             (&self.slow_readers, slow_readers),
             (&self.unreadable_rows, unreadable_rows),
@@ -97,6 +100,9 @@ const COUNTERS: &[Named] = &[
     ("stanzas_out", "Stanzas queued for clients", |gauges| gauges.stanzas_out.load(Ordering::Relaxed)),
     ("logins", "Logins that succeeded", |gauges| gauges.logins.load(Ordering::Relaxed)),
     ("login_failures", "Logins that failed", |gauges| gauges.login_failures.load(Ordering::Relaxed)),
+    ("logins_held", "Logins that had to wait for their turn, or were turned away", |gauges| {
+        gauges.logins_held.load(Ordering::Relaxed)
+    }),
     ("api_calls", "HTTP requests", |gauges| gauges.calls.load(Ordering::Relaxed)),
     ("slow_readers", "Connections ended for taking their output too slowly", |gauges| {
         gauges.slow_readers.load(Ordering::Relaxed)

@@ -32,11 +32,12 @@ use proto::effect::{Effect, Effects, Ending, JobRef, Note, ReplyTo, Seat, Turn};
 use proto::error::StreamError;
 use proto::model::directory::{self, Directory};
 use proto::model::jobs::{self, Job};
-use proto::owner::Owner;
+use proto::owner::{AccountId, Owner};
 use proto::row::{Batch, Found, Reads, Rows, Unreadable};
-use proto::stream::{Outgoing, Reply};
+use proto::stream::{Ask, Outgoing, Reply};
 use proto::time::{Instant, Now};
 use proto::xml::{Nodes, splice};
+use rest::flow::Work;
 use store::StoreError;
 
 pub mod bosh;
@@ -44,6 +45,7 @@ mod chance;
 pub mod conns;
 pub mod desk;
 mod files;
+mod guesses;
 mod http;
 mod links;
 pub mod mesh;
@@ -65,6 +67,7 @@ pub use terms::Terms;
 use chance::Chance;
 use conns::{Conns, Line};
 use files::Transfers;
+use guesses::Guesses;
 use http::Calls;
 use links::Links;
 use outbox::Piece;
@@ -88,6 +91,8 @@ pub struct Counts {
     pub logins: u64,
     /// Logins that failed.
     pub login_failures: u64,
+    /// Logins that had to wait for their turn, or were turned away, after others had failed.
+    pub logins_held: u64,
     /// Calls of the API.
     pub calls: u64,
     /// Connections ended because they took their output too slowly.
@@ -131,6 +136,9 @@ pub struct Shard<D> {
     effects: Effects,
     chance: Chance,
     links: Links,
+    guesses: Guesses<Try>,
+    /// For which accounts connections try to log in.
+    trying: HashMap<ConnId, AccountId, RandomState>,
     /// Streams to be told that their session is there, once its account is back in its place; without a word, they know it and can
     /// go on.
     attached: Vec<(ConnId, Option<Reply>)>,
@@ -139,6 +147,14 @@ pub struct Shard<D> {
     fault: Option<StreamError>,
     /// Inputs that turned out to need rows.
     starved: Vec<(Owner, Input, Reads)>,
+}
+
+/// A login that waits for its turn.
+enum Try {
+    /// A stream's.
+    Login(ConnId, Ask),
+    /// Over the API.
+    Call(Ticket, Work),
 }
 
 /// Whose answer a ticket brings.
@@ -191,6 +207,8 @@ impl<D: Desk> Shard<D> {
             effects: Effects::new(),
             chance,
             links: Links::default(),
+            guesses: Guesses::default(),
+            trying: HashMap::default(),
             attached: Vec::new(),
             feeding: None,
             fault: None,
@@ -311,6 +329,7 @@ impl<D: Desk> Shard<D> {
         self.now = now;
         self.check_connections();
         self.expire_sessions();
+        self.let_try();
         if now.instant.since(self.swept) >= SWEEP_EVERY {
             self.swept = now.instant;
             self.chance = Chance::new(self.desk.random());
@@ -318,6 +337,7 @@ impl<D: Desk> Shard<D> {
             let settled = now.instant.micros().saturating_sub(SWEEP_EVERY.as_micros() as u64);
             self.settle_dialogs(Instant::from_micros(settled));
             self.owners.retain(|_, slot| !slot.is_quiet(since));
+            self.guesses.sweep(now.instant);
         }
         // One of them is enough for all.
         if self.me == 0 && self.files_swept.is_none_or(|swept| now.instant >= swept + SWEEP_FILES_EVERY) {

@@ -52,6 +52,11 @@ impl Problem {
         Problem::list(Status::Unauthorized, "Unauthorized")
     }
 
+    /// 429: too many logins from there have failed lately.
+    pub fn too_many_logins() -> Problem {
+        Problem::list(Status::TooManyRequests, "Too many failed logins. Try again later")
+    }
+
     /// 422: the session's signature is wrong.
     pub fn unexpected_signature() -> Problem {
         Problem::base(Status::UnprocessableEntity, "Unexpected signature")

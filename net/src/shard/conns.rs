@@ -426,6 +426,7 @@ impl<D: Desk> Shard<D> {
         self.now = now;
         if let Some(mut conn) = self.conns.remove(id) {
             self.drop_transfer(id);
+            self.trying.remove(&id);
             if let Line::Http(line) = &conn.line
                 && line.waits_for_bosh()
             {

@@ -9,7 +9,7 @@ use proto::owner::Owner;
 use proto::row::{Found, Rows};
 use proto::stream::{Security, Stream, Transport};
 use proto::time::Instant;
-use rest::flow::{Moment, Step, Then, Worked};
+use rest::flow::{Moment, Step, Then, Work, Worked};
 use rest::http::Step as Read;
 use rest::http::{After, Connection, Method, Request, Response};
 use rest::problem::Problem;
@@ -17,8 +17,9 @@ use store::StoreError;
 
 use super::conns::{ConnId, Directive, Line};
 use super::desk::{Desk, Task};
+use super::guesses::Turn as LoginTurn;
 use super::outbox::Piece;
-use super::{Shard, Waiting};
+use super::{Shard, Try, Waiting};
 use crate::conn::ws::WebSocket;
 
 /// One call of the API while it waits for something.
@@ -217,11 +218,24 @@ impl<D: Desk> Shard<D> {
                     let ticket = self.wait(conn, Next::Answered(then));
                     return self.ask(owner, command, ticket);
                 }
-                Step::Compute(work, then) => {
-                    let ticket = self.wait(conn, Next::Worked(then));
-                    return self.desk.compute(ticket, Task::Api(work));
-                }
+                Step::Compute(work, then) => return self.compute(conn, work, then),
             };
+        }
+    }
+
+    /// Has something computed; a check of a password has its turn.
+    fn compute(&mut self, conn: ConnId, work: Work, then: Then<Worked>) {
+        let turn = match &work {
+            Work::SignIn { .. } | Work::Change { .. } => self.turn_to_log_in(conn, None),
+            Work::Derive { .. } => LoginTurn::Now,
+        };
+        if turn == LoginTurn::Never {
+            return self.respond(conn, &Problem::too_many_logins().into_response());
+        }
+        let ticket = self.wait(conn, Next::Worked(then));
+        match turn {
+            LoginTurn::At(time) => self.guesses.hold(time, Try::Call(ticket, work)),
+            LoginTurn::Now | LoginTurn::Never => self.desk.compute(ticket, Task::Api(work)),
         }
     }
 
@@ -256,6 +270,9 @@ impl<D: Desk> Shard<D> {
 
     pub(super) fn call_worked(&mut self, call: CallId, worked: Worked) {
         let Some(Call { conn, next: Next::Worked(then) }) = self.calls.waiting.remove(&call) else { return };
+        if matches!(worked, Worked::SignedIn(None) | Worked::Changed(None)) {
+            self.failed_to_log_in(conn, 1);
+        }
         let step = self.moment(|moment| then(worked, moment));
         self.step(conn, step);
     }

@@ -23,9 +23,10 @@ use store::StoreError;
 
 use super::conns::{ConnId, Directive, Line};
 use super::desk::{Desk, Task};
+use super::guesses::{Network, Turn as LoginTurn};
 use super::outbox::Piece;
 use super::owners::{Input, State};
-use super::{Shard, Waiting};
+use super::{Shard, Try, Waiting};
 
 /// A client that has this much of its own making to read is not read from until it has.
 pub(super) const OWN_OUTPUT_BYTES_MAX: usize = 256 * 1024;
@@ -41,7 +42,7 @@ impl<D: Desk> Shard<D> {
         let mut host = Host { now, terms: &terms.stream(), random: &mut random, out: &mut out };
         let failures = stream.auth_failures();
         let fed = stream.feed(bytes, &mut host, &mut nodes, &mut |element, _| self.stanza(id, element));
-        self.counts.login_failures += u64::from(stream.auth_failures() - failures);
+        self.failed_to_log_in(id, stream.auth_failures() - failures);
         self.said(id, stream.transport(), &mut out);
         self.nodes = nodes;
         self.out = out;
@@ -91,8 +92,9 @@ impl<D: Desk> Shard<D> {
                 Line::Http(_) | Line::AtWork => None,
             }
         };
-        self.counts.login_failures += u64::from(line.auth_failures() - failures);
+        let failed = line.auth_failures() - failures;
         self.put_back(id, line);
+        self.failed_to_log_in(id, failed);
         if let Some(transport) = transport {
             self.said(id, transport, &mut out);
         }
@@ -105,9 +107,61 @@ impl<D: Desk> Shard<D> {
         self.feed_waiting(id);
     }
 
-    /// Does what a stream asks for.
+    /// Does what a stream asks for; a login has its turn.
     pub(super) fn obey(&mut self, id: ConnId, ask: Option<Ask>) {
         let Some(ask) = ask else { return };
+        let account = match &ask {
+            Ask::Credentials(account) | Ask::Tokens(account, _) => *account,
+            Ask::StartTls
+            | Ask::Close
+            | Ask::CheckPassword(_)
+            | Ask::Move(_)
+            | Ask::Resume { .. }
+            | Ask::Bind { .. }
+            | Ask::Enter(..) => return self.carry_out(id, ask),
+        };
+        self.trying.insert(id, account);
+        match self.turn_to_log_in(id, Some(account)) {
+            LoginTurn::Now => self.carry_out(id, ask),
+            LoginTurn::At(time) => self.guesses.hold(time, Try::Login(id, ask)),
+            LoginTurn::Never => self.answer(id, Reply::Unavailable),
+        }
+    }
+
+    /// When somebody may try to log in who comes on this connection.
+    pub(super) fn turn_to_log_in(&mut self, id: ConnId, account: Option<AccountId>) -> LoginTurn {
+        let from = self.network_of(id);
+        let free = self.terms.site.limits.login_failures_free;
+        let turn = self.guesses.turn(self.now.instant, free, from, account);
+        self.counts.logins_held += u64::from(turn != LoginTurn::Now);
+        turn
+    }
+
+    /// Those whose turn it is go on.
+    pub(super) fn let_try(&mut self) {
+        while let Some(waiting) = self.guesses.next_due(self.now.instant) {
+            match waiting {
+                Try::Login(id, ask) => self.carry_out(id, ask),
+                Try::Call(ticket, work) => self.desk.compute(ticket, Task::Api(work)),
+            }
+        }
+    }
+
+    fn network_of(&mut self, id: ConnId) -> Option<Network> {
+        Network::of(self.conns.get_mut(id)?.peer)
+    }
+
+    /// So many tries were in vain.
+    pub(super) fn failed_to_log_in(&mut self, id: ConnId, times: u32) {
+        if times == 0 {
+            return;
+        }
+        self.counts.login_failures += u64::from(times);
+        let (from, account) = (self.network_of(id), self.trying.remove(&id));
+        self.guesses.failed(self.now.instant, from, account);
+    }
+
+    fn carry_out(&mut self, id: ConnId, ask: Ask) {
         match ask {
             Ask::StartTls => self.conns.direct(id, Directive::StartTls),
             Ask::Close => {
@@ -138,6 +192,9 @@ impl<D: Desk> Shard<D> {
             }
             Ask::Move(account) => {
                 self.counts.logins += 1;
+                self.trying.remove(&id);
+                let from = self.network_of(id);
+                self.guesses.succeeded(self.now.instant, from, account);
                 let place = self.places.of(&Owner::Account(account));
                 if place == self.me {
                     self.moved(id);

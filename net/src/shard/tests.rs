@@ -8,18 +8,21 @@ use proto::ext::Uploads;
 use proto::jid::Domain;
 use proto::jid::user::{AppId, UserId};
 use proto::model::directory;
+use proto::model::token::Token;
 use proto::model::upload::{self, FileId, Slot, SlotKey, Upload};
 use proto::owner::{AccountId, Owner};
 use proto::row::{Batch, Found, Reads};
+use proto::sasl::{Credentials, ITERATIONS};
 use proto::time::{Now, Timestamp};
-use rest::flow::Mail;
+use rest::flow::{Mail, Moment, Step, Work, Worked};
 use rest::http::Response;
+use rest::problem::Problem;
 use rest::settings::Settings;
 use store::{Backend, Memory, StoreError};
 
 use crate::files::{Errand, Files};
 
-use super::{Arrival, ConnId, Desk, Directive, Places, Port, Shard, Task, Terms, Ticket};
+use super::{Arrival, ConnId, Desk, Directive, Outcome, Places, Port, Shard, Task, Terms, Ticket};
 
 /// A desk over rows in memory, whose chance can fail.
 struct FragileDesk {
@@ -290,4 +293,52 @@ fn a_client_that_does_not_take_its_file_is_hung_up_on() {
     // One is in the value of a header.
     assert!((500_000..500_020).contains(&got), "{got}");
     assert_eq!(shelf.shard.directive(conn), None, "the connection goes on");
+}
+
+/// A call with a wrong password, from that address.
+fn signs_in(shard: &mut Shard<FragileDesk>, from: [u8; 4]) {
+    let conn = shard.open(Shelf::now(), Arrival { port: Port::Http, peer: from.into(), secured: None });
+    let work = Work::SignIn {
+        password: proto::sasl::prepare_password("wrong").expect("a password"),
+        credentials: Box::new(Credentials::without_password([0; 16], ITERATIONS)),
+        token: Token::draw(AppId(1), &mut FragileChance { broken: false, drawn: 0 }),
+    };
+    let done = |worked, _: &mut Moment<'_>| {
+        assert!(matches!(worked, Worked::SignedIn(None)));
+        Step::Done(Problem::unauthorized().into_response())
+    };
+    shard.step(conn, Step::Compute(work, Box::new(done)));
+}
+
+#[test]
+fn guesses_over_the_api_take_turns() {
+    let mut shard = shard();
+    let wrong = |shard: &mut Shard<FragileDesk>| {
+        let (ticket, _) = shard.desk().tasks.pop().expect("a password is checked");
+        shard.worked(Shelf::now(), ticket, Outcome::Api(Worked::SignedIn(None)));
+    };
+    let free = proto::limits::Limits::default().login_failures_free;
+    for _ in 0..free {
+        signs_in(&mut shard, [10, 0, 0, 9]);
+        wrong(&mut shard);
+    }
+    assert_eq!(shard.counts().login_failures, u64::from(free));
+    signs_in(&mut shard, [10, 0, 0, 9]);
+    wrong(&mut shard);
+    // From now on one a second, and some wait.
+    for _ in 0..15 {
+        signs_in(&mut shard, [10, 0, 0, 9]);
+    }
+    // This one is turned away.
+    signs_in(&mut shard, [10, 0, 0, 9]);
+    assert!(shard.desk().tasks.is_empty(), "nothing is checked before its turn");
+    signs_in(&mut shard, [10, 0, 0, 8]);
+    wrong(&mut shard);
+    assert_eq!(shard.counts().logins_held, 16);
+    let later = Now { instant: Shelf::now().instant + std::time::Duration::from_secs(2), ..Shelf::now() };
+    shard.tick(later);
+    assert_eq!(shard.desk().tasks.len(), 2);
+    let much_later = Now { instant: Shelf::now().instant + std::time::Duration::from_secs(60), ..Shelf::now() };
+    shard.tick(much_later);
+    assert_eq!(shard.desk().tasks.len(), 15, "all but the one that was turned away");
 }

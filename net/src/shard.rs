@@ -21,29 +21,29 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use proto::account::{self, Progress};
 use proto::command::{Answer, Command};
 use proto::dialog::Dialog;
-use proto::effect::{Effect, Effects, Ending, JobRef, Note, ReplyTo, Seat, Turn};
+use proto::effect::{Effect, Effects, JobRef, Note, ReplyTo, Turn};
 use proto::error::StreamError;
 use proto::model::directory::{self, Directory};
 use proto::model::jobs::{self, Job};
 use proto::owner::{AccountId, Owner};
 use proto::row::{Batch, Found, Reads, Rows, Unreadable};
-use proto::stream::{Ask, Outgoing, Reply};
+use proto::stream::{Outgoing, Reply};
 use proto::time::{Instant, Now};
-use proto::xml::{Nodes, splice};
-use rest::flow::Work;
+use proto::xml::Nodes;
 use store::StoreError;
 
 pub mod bosh;
 mod chance;
 pub mod conns;
 pub mod desk;
+mod effects;
+mod failure;
 mod files;
 mod guesses;
 mod http;
@@ -66,11 +66,11 @@ pub use terms::Terms;
 
 use chance::Chance;
 use conns::{Conns, Line};
+use failure::unanswered;
 use files::Transfers;
-use guesses::Guesses;
+use guesses::{Guesses, Try};
 use http::Calls;
 use links::Links;
-use outbox::Piece;
 use owners::{Held, Input, Reading, Slot, State, corrected};
 
 /// How long an owner that nobody uses stays in memory.
@@ -147,14 +147,6 @@ pub struct Shard<D> {
     fault: Option<StreamError>,
     /// Inputs that turned out to need rows.
     starved: Vec<(Owner, Input, Reads)>,
-}
-
-/// A login that waits for its turn.
-enum Try {
-    /// A stream's.
-    Login(ConnId, Ask),
-    /// Over the API.
-    Call(Ticket, Work),
 }
 
 /// Whose answer a ticket brings.
@@ -681,192 +673,6 @@ impl<D: Desk> Shard<D> {
         Ok(())
     }
 
-    /// Lets the effects happen that may, and holds back those behind a write.
-    fn release(&mut self, owner: Owner) {
-        if self.effects.is_empty() {
-            return;
-        }
-        let mut effects = mem::take(&mut self.effects);
-        for effect in effects.drain() {
-            let holding = self.owners.get(&owner).is_some_and(|slot| !slot.held.is_empty());
-            match effect {
-                Effect::Write(batch) => {
-                    let ticket = self.write(owner, batch);
-                    if let Some(slot) = self.owners.get_mut(&owner) {
-                        slot.held.push_back(Held::Until(ticket));
-                    }
-                }
-                Effect::WriteBehind(batch) => {
-                    self.write(owner, batch);
-                }
-                effect if holding => {
-                    if let Some(slot) = self.owners.get_mut(&owner) {
-                        slot.held.push_back(Held::Effect(effect));
-                    }
-                }
-                effect => self.perform(owner, effect),
-            }
-        }
-        // What was pushed meanwhile belongs to nobody's turn; there is nothing of the kind, and the capacity is kept.
-        debug_assert!(self.effects.is_empty(), "effects are performed, they make none");
-        self.effects = effects;
-    }
-
-    fn write(&mut self, owner: Owner, batch: Batch) -> Ticket {
-        let ticket = self.ticket(Waiting::Commit(owner));
-        if let Some(slot) = self.owners.get_mut(&owner) {
-            slot.unwritten.add(ticket, &batch.0);
-        }
-        self.desk.commit(ticket, batch);
-        ticket
-    }
-
-    /// One of the owner's batches is on disk: what waited for it happens.
-    fn written(&mut self, owner: Owner, ticket: Ticket, result: Result<(), StoreError>) {
-        if let Err(error) = result {
-            tracing::error!(%error, "a write failed");
-            return self.abandon(owner);
-        }
-        let Some(slot) = self.owners.get_mut(&owner) else { return };
-        slot.unwritten.written(ticket);
-        if matches!(slot.held.front(), Some(Held::Until(first)) if *first == ticket) {
-            slot.held.pop_front();
-        }
-        self.let_go(owner);
-    }
-
-    /// Performs what is held back up to the next write that is not done.
-    fn let_go(&mut self, owner: Owner) {
-        while let Some(slot) = self.owners.get_mut(&owner) {
-            match slot.held.front() {
-                None | Some(Held::Until(_)) => return,
-                Some(Held::Resume) if !slot.unwritten.is_empty() => return,
-                Some(Held::Resume) => {
-                    slot.held.pop_front();
-                    slot.busy = false;
-                    self.work_off(owner);
-                }
-                Some(Held::Effect(_)) => {
-                    if let Some(Held::Effect(effect)) = slot.held.pop_front() {
-                        self.perform(owner, effect);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Does one thing that an owner asked for.
-    fn perform(&mut self, owner: Owner, effect: Effect) {
-        match effect {
-            Effect::Deliver(session, stanza) => self.deliver(session, stanza),
-            Effect::Entrust(session, message) => self.entrust(owner, session, message),
-            Effect::Nonza(session, element) => self.nonza(session, Piece::Nonza(element)),
-            Effect::Track(session, element) => self.nonza(session, Piece::Track(element)),
-            Effect::Acked(session, count) => self.acked(owner, session, count),
-            Effect::Resumed(session, count, element) => self.resumed(session, count, element),
-            Effect::Sleeps(session, until) => self.sleeps(session, until),
-            Effect::Guard(session, on) => self.guard(session, on),
-            Effect::Send(to, note) => self.send(to, note),
-            Effect::Fanout(stanza, seats) => self.fan_out(owner, &stanza, &seats),
-            Effect::Answer(reply, answer) => self.reply(reply, answer),
-            Effect::WhenFlushed(session, note) => self.when_flushed(owner, session, note),
-            Effect::End(session, ending) => self.end_session(session, ending),
-            Effect::RemoveFiles(files) => self.remove_files(files),
-            Effect::Write(batch) | Effect::WriteBehind(batch) => {
-                self.write(owner, batch);
-            }
-        }
-    }
-
-    /// Queues a stanza for sessions of many accounts: here at once, elsewhere with one letter a shard.
-    fn fan_out(&mut self, from: Owner, stanza: &Bytes, seats: &[Seat]) {
-        let mut elsewhere: Vec<Vec<Seat>> = Vec::new();
-        for seat in seats {
-            let place = self.places.of(&Owner::Account(seat.account));
-            if place == self.me {
-                self.seat(from, stanza, seat);
-            } else {
-                elsewhere.resize_with(self.letters.len(), Vec::new);
-                elsewhere[usize::from(place)].push(seat.clone());
-            }
-        }
-        for (letters, seats) in self.letters.iter_mut().zip(elsewhere) {
-            if !seats.is_empty() {
-                letters.push(Letter::Fanout(from, stanza.clone(), seats));
-            }
-        }
-    }
-
-    /// Queues a stanza of a dialog for a session that should be here.
-    fn seat(&mut self, from: Owner, stanza: &Bytes, seat: &Seat) {
-        if !self.links.knows(seat.session) {
-            let note = Note::Absent { account: seat.account, session: seat.session };
-            return self.send(from, note);
-        }
-        let mut addressed = Vec::with_capacity(stanza.len() + seat.jid.len() + 8);
-        splice::with_attribute(stanza, "to", &seat.jid, &mut addressed);
-        self.deliver_from_dialog(seat.session, addressed.into());
-    }
-
-    /// The disk refused. The owner's memory is ahead of its rows, so it is given up: whoever waits is told, its sessions end,
-    /// and the next use begins from the rows.
-    fn abandon(&mut self, owner: Owner) {
-        let Some(slot) = self.owners.remove(&owner) else { return };
-        let held = slot.held.into_iter().filter_map(|held| match held {
-            Held::Effect(Effect::Answer(reply, _)) => Some(reply),
-            Held::Effect(_) | Held::Until(_) | Held::Resume => None,
-        });
-        let waiting = slot.reading.into_iter().map(|reading| reading.input).chain(slot.inbox);
-        let mut replies: Vec<ReplyTo> = held.collect();
-        let mut attaching = Vec::new();
-        for input in waiting {
-            match input {
-                Input::Note(note) => replies.extend(unanswered(&note)),
-                Input::Attach(conn, ..) | Input::Reattach(conn, ..) | Input::Enter(conn, _) => attaching.push(conn),
-                Input::Stanza(..) | Input::Detach(..) | Input::Resume(_) => {}
-            }
-        }
-        for reply in replies {
-            self.reply(reply, Answer::Unavailable);
-        }
-        for conn in attaching {
-            self.attach_failed(conn);
-        }
-        // Also those of an account whose state was lost.
-        if let Owner::Account(account) = owner {
-            for session in self.links.of(account) {
-                self.end_session(session, Ending::InternalServerError);
-            }
-        }
-        match slot.state.map(|state| *state) {
-            Some(State::Dialog(mut dialog)) => {
-                self.turn(|turn| dialog.give_up(turn));
-                self.perform_free(owner);
-                for (stanza, seats) in dialog.dismissed(&Arc::clone(&self.terms).site) {
-                    self.fan_out(owner, &stanza, &seats);
-                }
-            }
-            Some(State::Account(_) | State::Directory(_)) | None => {}
-        }
-    }
-
-    fn fail_input(&mut self, owner: Owner, input: Input, error: &StoreError) {
-        tracing::error!(%error, ?owner, "rows cannot be read");
-        match input {
-            Input::Note(note) => {
-                if let Some(reply) = unanswered(&note) {
-                    self.reply(reply, Answer::Unavailable);
-                }
-            }
-            Input::Stanza(session, _) => self.end_session(session, Ending::InternalServerError),
-            Input::Attach(conn, ..) | Input::Reattach(conn, ..) | Input::Enter(conn, _) => self.attach_failed(conn),
-            Input::Detach(..) => {}
-            Input::Resume(_) => {
-                self.with_dialog(owner, |dialog, turn| dialog.give_up(turn));
-            }
-        }
-    }
-
     /// Dialogs that were quiet for a while have told everybody where they stand.
     fn settle_dialogs(&mut self, since: Instant) {
         let is_due = |(owner, slot): (&Owner, &Slot)| {
@@ -889,26 +695,5 @@ impl<D: Desk> Shard<D> {
             slot.state = Some(state);
         }
         self.release(owner);
-    }
-}
-
-/// Whoever waits for the answer to a note.
-fn unanswered(note: &Note) -> Option<ReplyTo> {
-    match note {
-        Note::Command { reply, .. } => *reply,
-        Note::Stanza(_)
-        | Note::Round { .. }
-        | Note::Dropped(_)
-        | Note::Copied { .. }
-        | Note::Late(..)
-        | Note::Expired(_)
-        | Note::CutAgain(..)
-        | Note::Taken(_)
-        | Note::Confirmed(_)
-        | Note::Drain(..)
-        | Note::Handled { .. }
-        | Note::Wants { .. }
-        | Note::Visit { .. }
-        | Note::Absent { .. } => None,
     }
 }

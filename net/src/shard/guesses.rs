@@ -16,10 +16,16 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use proto::owner::AccountId;
+use proto::stream::Ask;
 use proto::time::Instant;
+use rest::flow::Work;
+
+use super::Shard;
+use super::conns::ConnId;
+use super::desk::{Desk, Task, Ticket};
 
 /// Between two tries of those who have to wait.
-pub(super) const EVERY: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_secs(1);
 /// Who would have to wait longer is turned away.
 const WAIT_MAX: Duration = Duration::from_secs(15);
 /// A failure counts for so long after the last one.
@@ -77,6 +83,10 @@ pub(super) enum Turn {
     Never,
 }
 
+fn suspects(from: Option<Network>, account: Option<AccountId>) -> impl Iterator<Item = Suspect> {
+    from.map(Suspect::Network).into_iter().chain(account.map(Suspect::Account))
+}
+
 impl<T> Default for Guesses<T> {
     fn default() -> Guesses<T> {
         Guesses { suspects: HashMap::default(), known: HashMap::default(), waiting: BTreeMap::new(), last: 0 }
@@ -90,14 +100,15 @@ impl<T> Guesses<T> {
             return Turn::Now;
         }
         let account = account.filter(|account| !self.knows(now, *account, from));
-        let both = [from.map(Suspect::Network), account.map(Suspect::Account)];
-        let both = both.into_iter().flatten().filter(|suspect| self.failures(now, suspect) >= free);
-        let both: Vec<Suspect> = both.collect();
-        let Some(at) = both.iter().map(|suspect| self.suspects[suspect].next.max(now)).max() else { return Turn::Now };
+        let guilty: Vec<Suspect> =
+            suspects(from, account).filter(|suspect| self.failures(now, suspect) >= free).collect();
+        let Some(at) = guilty.iter().map(|suspect| self.suspects[suspect].next.max(now)).max() else {
+            return Turn::Now;
+        };
         if at.since(now) > WAIT_MAX {
             return Turn::Never;
         }
-        for suspect in both {
+        for suspect in guilty {
             if let Some(record) = self.suspects.get_mut(&suspect) {
                 record.next = at + EVERY;
             }
@@ -107,7 +118,7 @@ impl<T> Guesses<T> {
 
     /// A try from there was in vain.
     pub fn failed(&mut self, now: Instant, from: Option<Network>, account: Option<AccountId>) {
-        for suspect in [from.map(Suspect::Network), account.map(Suspect::Account)].into_iter().flatten() {
+        for suspect in suspects(from, account) {
             let failures = self.failures(now, &suspect).saturating_add(1);
             if self.suspects.len() >= REMEMBERED_MAX && !self.suspects.contains_key(&suspect) {
                 continue;
@@ -152,6 +163,49 @@ impl<T> Guesses<T> {
     pub fn sweep(&mut self, now: Instant) {
         self.suspects.retain(|_, record| now.since(record.last) < COUNTS_FOR);
         self.known.retain(|_, since| now.since(*since) < KNOWN_FOR);
+    }
+}
+
+/// A login that waits for its turn.
+pub(super) enum Try {
+    /// A stream's.
+    Login(ConnId, Ask),
+    /// Over the API.
+    Call(Ticket, Work),
+}
+
+impl<D: Desk> Shard<D> {
+    /// When somebody may try to log in who comes on this connection.
+    pub(super) fn turn_to_log_in(&mut self, id: ConnId, account: Option<AccountId>) -> Turn {
+        let from = self.network_of(id);
+        let free = self.terms.site.limits.login_failures_free;
+        let turn = self.guesses.turn(self.now.instant, free, from, account);
+        self.counts.logins_held += u64::from(turn != Turn::Now);
+        turn
+    }
+
+    /// Those whose turn it is go on.
+    pub(super) fn let_try(&mut self) {
+        while let Some(waiting) = self.guesses.next_due(self.now.instant) {
+            match waiting {
+                Try::Login(id, ask) => self.carry_out(id, ask),
+                Try::Call(ticket, work) => self.desk.compute(ticket, Task::Api(work)),
+            }
+        }
+    }
+
+    pub(super) fn network_of(&mut self, id: ConnId) -> Option<Network> {
+        Network::of(self.conns.get_mut(id)?.peer)
+    }
+
+    /// So many tries were in vain.
+    pub(super) fn failed_to_log_in(&mut self, id: ConnId, times: u32) {
+        if times == 0 {
+            return;
+        }
+        self.counts.login_failures += u64::from(times);
+        let (from, account) = (self.network_of(id), self.trying.remove(&id));
+        self.guesses.failed(self.now.instant, from, account);
     }
 }
 

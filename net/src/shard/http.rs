@@ -17,9 +17,9 @@ use store::StoreError;
 
 use super::conns::{ConnId, Directive, Line};
 use super::desk::{Desk, Task};
-use super::guesses::Turn as LoginTurn;
+use super::guesses::{Try, Turn as LoginTurn};
 use super::outbox::Piece;
-use super::{Shard, Try, Waiting};
+use super::{Shard, Waiting};
 use crate::conn::ws::WebSocket;
 
 /// One call of the API while it waits for something.

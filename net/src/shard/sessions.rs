@@ -23,10 +23,10 @@ use store::StoreError;
 
 use super::conns::{ConnId, Directive, Line};
 use super::desk::{Desk, Task};
-use super::guesses::{Network, Turn as LoginTurn};
+use super::guesses::{Try, Turn as LoginTurn};
 use super::outbox::Piece;
 use super::owners::{Input, State};
-use super::{Shard, Try, Waiting};
+use super::{Shard, Waiting};
 
 /// A client that has this much of its own making to read is not read from until it has.
 pub(super) const OWN_OUTPUT_BYTES_MAX: usize = 256 * 1024;
@@ -128,40 +128,7 @@ impl<D: Desk> Shard<D> {
         }
     }
 
-    /// When somebody may try to log in who comes on this connection.
-    pub(super) fn turn_to_log_in(&mut self, id: ConnId, account: Option<AccountId>) -> LoginTurn {
-        let from = self.network_of(id);
-        let free = self.terms.site.limits.login_failures_free;
-        let turn = self.guesses.turn(self.now.instant, free, from, account);
-        self.counts.logins_held += u64::from(turn != LoginTurn::Now);
-        turn
-    }
-
-    /// Those whose turn it is go on.
-    pub(super) fn let_try(&mut self) {
-        while let Some(waiting) = self.guesses.next_due(self.now.instant) {
-            match waiting {
-                Try::Login(id, ask) => self.carry_out(id, ask),
-                Try::Call(ticket, work) => self.desk.compute(ticket, Task::Api(work)),
-            }
-        }
-    }
-
-    fn network_of(&mut self, id: ConnId) -> Option<Network> {
-        Network::of(self.conns.get_mut(id)?.peer)
-    }
-
-    /// So many tries were in vain.
-    pub(super) fn failed_to_log_in(&mut self, id: ConnId, times: u32) {
-        if times == 0 {
-            return;
-        }
-        self.counts.login_failures += u64::from(times);
-        let (from, account) = (self.network_of(id), self.trying.remove(&id));
-        self.guesses.failed(self.now.instant, from, account);
-    }
-
-    fn carry_out(&mut self, id: ConnId, ask: Ask) {
+    pub(super) fn carry_out(&mut self, id: ConnId, ask: Ask) {
         match ask {
             Ask::StartTls => self.conns.direct(id, Directive::StartTls),
             Ask::Close => {

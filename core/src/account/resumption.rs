@@ -251,13 +251,12 @@ impl Account {
             }
             let taken: Vec<Leftover> = asleep.sent.drain(..taken).collect();
             (asleep.acked, asleep.back) = (count, Some(count));
-            for leftover in taken {
-                if let Leftover::Entrusted(message) = leftover
-                    && let Backing::Parked { row, .. } = account.with_row(id, message).backing
-                {
-                    account.taken(&[row], turn);
-                }
-            }
+            let row_of = |leftover| match leftover {
+                Leftover::Entrusted(message) => Leftover::Entrusted(account.with_row(id, message)).row(),
+                Leftover::Stanza(_) => None,
+            };
+            let rows: Vec<u64> = taken.into_iter().filter_map(row_of).collect();
+            account.taken(&rows, turn);
             account.lets_in(id, turn);
             Ok(())
         })

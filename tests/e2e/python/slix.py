@@ -26,6 +26,10 @@ PLUGINS = ("xep_0004", "xep_0012", "xep_0030", "xep_0045", "xep_0092", "xep_0199
 class Client(slixmpp.ClientXMPP):
     """slixmpp, with what arrives put into queues that a test can wait on."""
 
+    # What a suite needs besides.
+    plugins = ()
+    events = ()
+
     def __init__(self, user, resource=None, password=None, mechanism=None):
         jid = user.bare + (f"/{resource}" if resource else "")
         super().__init__(jid, user.password if password is None else password, sasl_mech=mechanism)
@@ -34,12 +38,13 @@ class Client(slixmpp.ClientXMPP):
         self.news = asyncio.Event()
         self.auto_authorize = None
         self.auto_subscribe = False
-        for plugin in PLUGINS:
+        for plugin in (*PLUGINS, *self.plugins):
             self.register_plugin(plugin)
         self.ssl_context.check_hostname = False
         self.ssl_context.verify_mode = ssl.CERT_NONE
         for event in ("message", "message_error", "presence", "presence_error", "roster_update", "stream_error", "disconnected", "failed_all_auth",
-                      "failed_auth", "session_start", "stream_negotiated", "connection_failed", "groupchat_presence", "groupchat_subject", "groupchat_config_status"):
+                      "failed_auth", "session_start", "stream_negotiated", "connection_failed", "groupchat_presence", "groupchat_subject", "groupchat_config_status",
+                      *self.events):
             self.add_event_handler(event, lambda what, event=event: self.note(event, what))
 
     def reschedule_connection_attempt(self):

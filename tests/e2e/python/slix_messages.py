@@ -23,12 +23,8 @@ ADDRESS = "http://jabber.org/protocol/address"
 class Client(slix.Client):
     """A client with much to say; with what it hears in the same queue."""
 
-    def __init__(self, user, **options):
-        super().__init__(user, **options)
-        for plugin in PLUGINS:
-            self.register_plugin(plugin)
-        for event in EVENTS:
-            self.add_event_handler(event, lambda what, event=event: self.note(event, what))
+    plugins = PLUGINS
+    events = EVENTS
 
     def says(self, to, body=None, kind="chat"):
         return self.make_message(mto=to, mbody=body, mtype=kind)
@@ -42,17 +38,7 @@ class Client(slix.Client):
 
 
 class Suite(slix.Suite):
-    async def client(self, user, available=True, **options):
-        client = Client(user, **options)
-        self.open.append(client)
-        client.enable_direct_tls, client.enable_starttls = False, True
-        client.connect(slix.world.HOST, slix.world.XMPP_PORT)
-        await client.until("session_start", timeout=10)
-        await client.get_roster()
-        return await client.available() if available else client
-
-    async def pair(self):
-        return await self.client(new_user("romeo")), await self.client(new_user("juliet"))
+    client_class = Client
 
     async def befriend(self, romeo, juliet):
         """Each sees the other's presence."""

@@ -24,12 +24,8 @@ BOOKMARKS = "urn:xmpp:bookmarks:1"
 class Client(slix.Client):
     """A client that publishes; with what it hears of in the same queue."""
 
-    def __init__(self, user, **options):
-        super().__init__(user, **options)
-        for plugin in PLUGINS:
-            self.register_plugin(plugin)
-        for event in EVENTS:
-            self.add_event_handler(event, lambda what, event=event: self.note(event, what))
+    plugins = PLUGINS
+    events = EVENTS
 
     @property
     def pubsub(self):

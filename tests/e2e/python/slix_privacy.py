@@ -16,12 +16,8 @@ def is_chat(message):
 class Client(slix.Client):
     """A client that blocks, and notes what its user's other clients have blocked."""
 
-    def __init__(self, user, **options):
-        super().__init__(user, **options)
-        for plugin in ("xep_0016", "xep_0191"):
-            self.register_plugin(plugin)
-        for event in ("blocked", "unblocked"):
-            self.add_event_handler(event, lambda what, event=event: self.note(event, what))
+    plugins = ("xep_0016", "xep_0191")
+    events = ("blocked", "unblocked")
 
     @property
     def lists(self):

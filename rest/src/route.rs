@@ -271,6 +271,9 @@ fn name(method: Method) -> &'static str {
 }
 
 #[cfg(test)]
+mod matrix;
+
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 

@@ -39,6 +39,15 @@ pub(crate) const ADMIN_TOKEN: &str = "operator";
 
 type RowKey = (&'static str, Vec<u8>);
 
+/// All that outlives a restart, as it was at a moment.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Stored {
+    rows: BTreeMap<RowKey, Bytes>,
+    files: BTreeMap<FileId, (Label, Vec<u8>)>,
+    mails: usize,
+    delivered: usize,
+}
+
 /// See the module.
 pub(crate) struct World {
     rows: BTreeMap<RowKey, Bytes>,
@@ -302,6 +311,20 @@ impl World {
 
     pub(crate) fn rows_of(&self, table: &str) -> usize {
         self.rows.keys().filter(|(name, _)| *name == table).count()
+    }
+
+    /// Everything that was kept, and how much was sent.
+    pub(crate) fn stored(&self) -> Stored {
+        let (mails, delivered) = (self.mails.len(), self.delivered.len());
+        Stored { rows: self.rows.clone(), files: self.files.clone(), mails, delivered }
+    }
+
+    /// Goes back to a moment.
+    pub(crate) fn restore(&mut self, stored: &Stored) {
+        self.rows.clone_from(&stored.rows);
+        self.files.clone_from(&stored.files);
+        self.mails.truncate(stored.mails);
+        self.delivered.truncate(stored.delivered);
     }
 
     /// Lets the n-th commit from now be the last that happens.

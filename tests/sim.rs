@@ -1,12 +1,9 @@
 //! Random histories against the model of `src/sim.rs`.
 //!
-//! `SIM_SEEDS=1000` runs more of them, `SIM_SEED=17` only one, and says what it does.
+//! `SIM_SEEDS=1000` runs more of them, `SIM_SEED=17` only one, and says what it does. What was tried is printed with `--nocapture`;
+//! `src/bin/sim.rs` runs many.
 
-use rookery_tests::sim::{Faults, Sim};
-
-/// Histories of each kind in a normal run.
-const SEEDS: u64 = 150;
-const ACTS: usize = 150;
+use rookery_tests::sim::{ACTS, Faults, SEEDS, run_many, run_one};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -14,11 +11,12 @@ fn number(name: &str) -> Option<u64> {
 
 fn run(faults: Faults) {
     if let Some(seed) = number("SIM_SEED") {
-        return Sim::new(seed, faults, true).run(ACTS);
+        println!("{}", run_one(faults, seed, ACTS));
+        return;
     }
-    for seed in 1..=number("SIM_SEEDS").unwrap_or(SEEDS) {
-        let run = std::panic::catch_unwind(|| Sim::new(seed, faults, false).run(ACTS));
-        assert!(run.is_ok(), "{faults:?} failed with SIM_SEED={seed}");
+    match run_many(faults, 1..=number("SIM_SEEDS").unwrap_or(SEEDS), ACTS) {
+        Ok(counts) => println!("{faults:?}: {counts}"),
+        Err(failure) => panic!("{failure}"),
     }
 }
 

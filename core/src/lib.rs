@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod bosh;
+pub mod canary;
 pub mod command;
 pub mod dialog;
 pub mod effect;

@@ -48,6 +48,7 @@ mod files;
 mod guesses;
 mod http;
 mod links;
+mod loads;
 pub mod mesh;
 mod outbox;
 mod owners;
@@ -60,6 +61,7 @@ mod tests;
 
 pub use conns::{Arrival, Baggage, ConnId, Directive, Port};
 pub use desk::{Desk, Outcome, Task, Ticket};
+pub use loads::Loads;
 pub use mesh::Letter;
 pub use place::Places;
 pub use terms::Terms;

@@ -97,6 +97,11 @@ impl Memory {
         Memory::with(State { families, ..State::default() })
     }
 
+    /// Another store with the same rows, and without faults.
+    pub fn copy(&self) -> Memory {
+        Memory::with(State { families: self.lock().families.clone(), ..State::default() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics with the state")
     }

@@ -8,7 +8,7 @@
 //! What always holds, as in the server: letters of one pair of shards stay in order; the batches of one shard are committed and
 //! answered in order; a crash keeps, of the batches that were not answered, the first few of each shard.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,6 +177,8 @@ pub struct World {
     committed: Vec<VecDeque<(Ticket, Result<(), StoreError>)>>,
     mesh: Vec<VecDeque<Letter>>,
     pub(crate) pipes: Vec<Pipe>,
+    /// Those of them that are not closed.
+    open: BTreeSet<usize>,
     by_conn: HashMap<(usize, ConnId), usize>,
     pub(crate) clients: Vec<client::State>,
     keys: AppKeys,
@@ -199,13 +201,38 @@ impl World {
         World::with(shards, Some(Dice::new(seed)), Limits::default())
     }
 
+    /// A server that goes on from the rows, the keys and the users of another one, which stays as it is.
+    pub fn after_all_of(other: &World, seed: u64) -> World {
+        let mut world = World::bare(other.places, Some(Dice::new(seed)), Limits::default(), other.keys.clone());
+        world.disk = Arc::new(other.disk.copy());
+        world.now = other.now;
+        world.users.clone_from(&other.users);
+        world.start();
+        world
+    }
+
+    /// New dice, so that what happens next does not depend on what has happened. Only for worlds that have some.
+    pub fn reseed(&mut self, seed: u64) {
+        self.dice = Some(Dice::new(seed));
+    }
+
     /// A server with limits of its own.
     pub fn with(shards: u16, dice: Option<Dice>, limits: Limits) -> World {
         let mut chance = Dice::new(dice.as_ref().map_or(7, |dice| dice.0 ^ 0x5eed));
         let keys = AppKeys::draw(&mut chance);
-        let places = Places::new(shards);
+        let mut world = World::bare(Places::new(shards), dice, limits, keys.clone());
+        world.chance = chance;
+        world.start();
+        let command = directory::Command::CreateApp { name: "Verona".to_owned(), keys };
+        world.command(Owner::App(SERVER), command.into());
+        world
+    }
+
+    /// Nothing but an empty disk.
+    fn bare(places: Places, dice: Option<Dice>, limits: Limits, keys: AppKeys) -> World {
         let count = usize::from(places.count());
-        let mut world = World {
+        let chance = Dice::new(dice.as_ref().map_or(7, |dice| dice.0 ^ 0x5eed));
+        World {
             shards: Vec::new(),
             disk: Arc::new(Memory::new(&tables())),
             places,
@@ -216,17 +243,14 @@ impl World {
             committed: (0..count).map(|_| VecDeque::new()).collect(),
             mesh: (0..count * count).map(|_| VecDeque::new()).collect(),
             pipes: Vec::new(),
+            open: BTreeSet::new(),
             by_conn: HashMap::new(),
             clients: Vec::new(),
-            keys: keys.clone(),
+            keys,
             users: Vec::new(),
             held: false,
             deeds: 0,
-        };
-        world.start();
-        let command = directory::Command::CreateApp { name: "Verona".to_owned(), keys };
-        world.command(Owner::App(SERVER), command.into());
-        world
+        }
     }
 
     fn start(&mut self) {
@@ -371,6 +395,7 @@ impl World {
         for pipe in &mut self.pipes {
             pipe.conn = None;
         }
+        self.open.clear();
         self.by_conn.clear();
         self.committed.iter_mut().for_each(VecDeque::clear);
         self.mesh.iter_mut().for_each(VecDeque::clear);
@@ -386,7 +411,7 @@ impl World {
 
     /// Whatever waits to be written to clients that read is written.
     pub fn flush(&mut self) {
-        while let Some(pipe) = self.pipes.iter().position(|pipe| pipe.touched && pipe.conn.is_some()) {
+        while let Some(pipe) = self.open.iter().copied().find(|&pipe| self.pipes[pipe].touched) {
             self.perform(Deed::Tend(pipe));
         }
     }
@@ -401,6 +426,7 @@ impl World {
         let (to_server, to_client) = (Vec::new(), Vec::new());
         let pipe = Pipe { shard, conn: Some(conn), to_server, to_client, touched: true, stalled: false };
         self.pipes.push(pipe);
+        self.open.insert(self.pipes.len() - 1);
         self.by_conn.insert((shard, conn), self.pipes.len() - 1);
         self.after(shard);
         self.pipes.len() - 1
@@ -415,6 +441,7 @@ impl World {
         let shard = self.pipes[pipe].shard;
         self.pipes[pipe].to_server.clear();
         if let Some(conn) = self.pipes[pipe].conn.take() {
+            self.open.remove(&pipe);
             self.by_conn.remove(&(shard, conn));
             let now = self.tick_of_clock();
             self.shards[shard].closed(now, conn);
@@ -458,7 +485,8 @@ impl World {
         }
         let waiting = self.mesh.iter().enumerate().filter(|(_, letters)| !letters.is_empty());
         deeds.extend(waiting.map(|(pair, _)| Deed::Letter(pair / count, pair % count)));
-        for (at, pipe) in self.pipes.iter().enumerate() {
+        for &at in &self.open {
+            let pipe = &self.pipes[at];
             let Some(conn) = pipe.conn else { continue };
             if pipe.touched {
                 deeds.push(Deed::Tend(at));
@@ -579,6 +607,7 @@ impl World {
             Some(Directive::Close) => {
                 pipe.conn = None;
                 pipe.to_server.clear();
+                self.open.remove(&at);
                 self.by_conn.remove(&(shard, conn));
                 self.shards[shard].closed(now, conn);
             }

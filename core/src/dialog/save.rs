@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::account::Progress;
+use crate::canary::{Rule, is_broken};
 use crate::command::Command as AnyCommand;
 use crate::effect::{Effect, Note, SessionId, Site, Turn};
 use crate::jid::user::{DialogId, MessageId, UserId};
@@ -67,6 +68,7 @@ impl Dialog {
         rows: &mut Rows,
     ) -> Result<Option<Ready>, Unreadable> {
         let known = if id.is_some() { dialog::found_entry(rows)? } else { None };
+        let known = known.filter(|_| !is_broken(Rule::SameIdSameMessage));
         let counted = self.counts_unread() || begins.is_some();
         let reader = if counted { Some(Reader::found(rows)?) } else { None };
         if begins.is_some() && !all_exist(rows, 2)? {

@@ -146,6 +146,10 @@ impl Conns {
         (self.slab.len(), self.bound)
     }
 
+    pub fn all(&self) -> impl Iterator<Item = &Conn> {
+        self.slab.iter().map(|(_, conn)| &**conn)
+    }
+
     fn insert(&mut self, mut conn: Box<Conn>) -> ConnId {
         self.serial = self.serial.wrapping_add(1);
         conn.serial = self.serial;

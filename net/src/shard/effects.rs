@@ -4,6 +4,7 @@ use std::mem;
 
 use bytes::Bytes;
 
+use proto::canary::{Rule, is_broken};
 use proto::effect::{Effect, Note, Seat};
 use proto::owner::Owner;
 use proto::row::Batch;
@@ -24,7 +25,8 @@ impl<D: Desk> Shard<D> {
         }
         let mut effects = mem::take(&mut self.effects);
         for effect in effects.drain() {
-            let holding = self.owners.get(&owner).is_some_and(|slot| !slot.held.is_empty());
+            let holding =
+                self.owners.get(&owner).is_some_and(|slot| !slot.held.is_empty()) && !is_broken(Rule::WriteBeforeWord);
             match effect {
                 Effect::Write(batch) => {
                     let ticket = self.write(owner, batch);

@@ -33,6 +33,13 @@ pub(super) struct Calls {
     waiting: HashMap<CallId, Call, RandomState>,
 }
 
+impl Calls {
+    /// How many are under way.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
 struct Call {
     conn: ConnId,
     next: Next,

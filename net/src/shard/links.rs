@@ -61,6 +61,11 @@ impl Links {
         self.by_session.contains_key(&session)
     }
 
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.by_session.len()
+    }
+
     /// The connection of a session.
     pub fn conn(&self, session: SessionId) -> Option<ConnId> {
         self.by_session.get(&session)?.conn

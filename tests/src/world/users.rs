@@ -94,6 +94,13 @@ impl World {
         }
     }
 
+    /// From now on clients of the user log in with this, which the server takes as well: a session's token.
+    pub fn set_password(&mut self, name: &str, password: &str) {
+        if let Some(user) = self.users.iter_mut().find(|user| user.name == name) {
+            user.password = password.to_owned();
+        }
+    }
+
     /// Removes the user. The name can be taken again.
     pub fn remove_user(&mut self, name: &str) {
         let user = self.user(name);

@@ -1,0 +1,183 @@
+//! A client: what it keeps of its session, and what it makes of what it hears.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::world::Client;
+
+use super::{Faults, Sim};
+
+pub(super) struct Actor {
+    pub client: Client,
+    pub user: usize,
+    pub resource: usize,
+    pub alive: bool,
+    pub stalled: bool,
+    /// The stanzas it sent since it enabled acks; which of them are messages.
+    pub sent: Vec<(String, Option<usize>)>,
+    /// How many of them are taken care of.
+    pub handled: usize,
+    pub session: Session,
+    /// Stanzas that came since it enabled acks.
+    pub count: u32,
+    pub seen: BTreeSet<usize>,
+    /// The last message seen of each sending client.
+    last: HashMap<usize, usize>,
+    /// How many answers came to each request.
+    pub asked: BTreeMap<usize, usize>,
+}
+
+/// Whether an actor may come back to its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Session {
+    /// It has not been told how.
+    Passing,
+    /// With this.
+    Resumable(String),
+    /// It has come back, and has not heard what came of that.
+    Back(String),
+}
+
+impl Actor {
+    pub fn new(client: Client, user: usize, resource: usize) -> Actor {
+        Actor {
+            client,
+            user,
+            resource,
+            alive: true,
+            stalled: false,
+            sent: Vec::new(),
+            handled: 0,
+            session: Session::Passing,
+            count: 0,
+            seen: BTreeSet::new(),
+            last: HashMap::new(),
+            asked: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it can do something.
+    pub fn is_active(&self) -> bool {
+        self.alive && !matches!(self.session, Session::Back(_))
+    }
+
+    pub fn can_come_back(&self) -> bool {
+        matches!(self.session, Session::Resumable(_))
+    }
+}
+
+impl Sim {
+    /// Looks at what every client has received.
+    pub(super) fn read(&mut self) {
+        let all: Vec<usize> = self.actors.keys().copied().collect();
+        for who in all {
+            let Some(client) = self.actors.get(&who).filter(|actor| actor.alive).map(|actor| actor.client) else {
+                continue;
+            };
+            for element in self.world.received(client) {
+                self.hear(who, &element);
+            }
+            if self.world.is_over(client) {
+                self.actor(who).alive = false;
+            }
+        }
+    }
+
+    /// A client of which it is known that it is there.
+    pub(super) fn actor(&mut self, who: usize) -> &mut Actor {
+        self.actors.get_mut(&who).expect("only actors act")
+    }
+
+    fn hear(&mut self, who: usize, element: &str) {
+        self.tell(|| format!("    {who} hears {element}"));
+        self.counts.heard += 1;
+        let actor = self.actor(who);
+        let counts = matches!(actor.session, Session::Resumable(_));
+        if counts && ["<message", "<presence", "<iq"].iter().any(|name| element.starts_with(name)) {
+            actor.count += 1;
+        }
+        if element.starts_with("<message") {
+            self.hear_message(who, element);
+        } else if element.starts_with("<enabled ") {
+            if let Some(token) = attribute(element, "id") {
+                actor.session = Session::Resumable(token.to_owned());
+            }
+        } else if element.starts_with("<r ") && self.luck.percent(80) {
+            let count = self.actor(who).count;
+            self.say(who, &format!("<a xmlns='urn:xmpp:sm:3' h='{count}'/>"));
+        } else if element.starts_with("<resumed ") {
+            self.goes_on(who, element);
+        } else if element.starts_with("<failed ") {
+            let actor = self.actor(who);
+            (actor.session, actor.alive) = (Session::Passing, false);
+            let client = actor.client;
+            self.world.cut_off(client);
+        } else if element.starts_with("<a ") {
+            self.acknowledged(who, element);
+        } else if element.starts_with("<iq") && matches!(attribute(element, "type"), Some("result" | "error")) {
+            self.hear_answer(who, element);
+        }
+    }
+
+    fn hear_answer(&mut self, who: usize, element: &str) {
+        let id = attribute(element, "id").and_then(|id| id.strip_prefix('q')).and_then(|id| id.parse().ok());
+        let Some(id): Option<usize> = id else { return };
+        if let Some(answers) = self.actor(who).asked.get_mut(&id) {
+            *answers += 1;
+            assert!(*answers == 1, "client {who} had a second answer: {element}");
+        }
+    }
+
+    fn acknowledged(&mut self, who: usize, element: &str) {
+        let count: usize = attribute(element, "h").expect("an ack counts").parse().expect("a number");
+        let actor = self.actor(who);
+        assert!(count <= actor.sent.len(), "client {who} sent {} stanzas, not {count}", actor.sent.len());
+        assert!(count >= actor.handled, "client {who}: {} stanzas were handled, now {count}", actor.handled);
+        let before = std::mem::replace(&mut actor.handled, count);
+        let messages: Vec<usize> = actor.sent[before..count].iter().filter_map(|(_, message)| *message).collect();
+        for number in messages {
+            if let Some(sent) = self.sent.get_mut(&number) {
+                self.counts.acknowledged += u64::from(!sent.acknowledged);
+                sent.acknowledged = true;
+            }
+        }
+    }
+
+    /// The session goes on: what the server has not had is sent again.
+    fn goes_on(&mut self, who: usize, resumed: &str) {
+        self.acknowledged(who, resumed);
+        let actor = self.actor(who);
+        let Session::Back(token) = actor.session.clone() else { panic!("nobody resumed: {resumed}") };
+        actor.session = Session::Resumable(token);
+        let again: Vec<String> = actor.sent[actor.handled..].iter().map(|it| it.0.clone()).collect();
+        self.counts.resumed += 1;
+        for xml in again {
+            self.say(who, &xml);
+        }
+    }
+
+    fn hear_message(&mut self, who: usize, element: &str) {
+        let id = attribute(element, "id").expect("messages here have ids");
+        let number = usize::from_str_radix(id, 16).expect("a number");
+        assert!(attribute(element, "type") != Some("error"), "client {who}: chat is never refused here: {element}");
+        let sent = self.sent.get(&number).expect("somebody sent it");
+        let (by, to, direct) = (sent.by, sent.to, sent.direct);
+        let calm = self.faults == Faults::Calm;
+        let actor = self.actor(who);
+        assert_eq!(to, actor.user, "client {who} received another's message: {element}");
+        assert!(actor.seen.insert(number), "client {who} received twice: {element}");
+        if calm && !direct {
+            let last = actor.last.insert(by, number);
+            assert!(last.is_none_or(|last| last < number), "client {who}: out of order after {last:?}: {element}");
+        }
+        self.counts.delivered += 1;
+        self.arrived.insert(number);
+    }
+}
+
+/// Payload and attributes are passed on as the sender quoted them.
+pub(super) fn attribute<'a>(element: &'a str, name: &str) -> Option<&'a str> {
+    let tag = &element[..element.find('>')?];
+    let (_, rest) = tag.split_once(&format!(" {name}="))?;
+    let quote = rest.chars().next()?;
+    rest[1..].split_once(quote).map(|(value, _)| value)
+}

@@ -1,0 +1,95 @@
+//! What must be so when all is quiet.
+
+use std::time::Duration;
+
+use crate::world::account_id;
+
+use super::actor::Session;
+use super::{Actor, Counts, Sim};
+
+/// How often everybody looks whether something came before a history ends.
+const RESTS: usize = 8;
+
+impl Sim {
+    /// Everybody who lives comes to rest, and everybody's last client fetches what waits.
+    pub(super) fn finish(mut self) -> Counts {
+        self.world.reseed(self.seed ^ 0xf171);
+        let alive = |actor: &Actor| actor.alive;
+        let here: Vec<usize> = self.actors.iter().filter(|(_, actor)| alive(actor)).map(|(who, _)| *who).collect();
+        for &who in &here {
+            let client = self.actor(who).client;
+            self.world.set_stalled(client, false);
+            self.say(who, "<r xmlns='urn:xmpp:sm:3'/>");
+        }
+        self.rest();
+        for (who, actor) in self.actors.iter().filter(|(_, actor)| alive(actor)) {
+            let unanswered: Vec<_> = actor.asked.iter().filter(|(_, answers)| **answers == 0).collect();
+            assert!(unanswered.is_empty(), "client {who} was never answered: {unanswered:?}");
+            assert_eq!(actor.handled, actor.sent.len(), "client {who}: stanzas never acknowledged");
+        }
+        for &who in &here {
+            if self.actors[&who].alive {
+                let client = self.actor(who).client;
+                self.world.cut_off(client);
+                self.actor(who).alive = false;
+            }
+        }
+        if self.seed.is_multiple_of(2) {
+            // Those who may come back do not, and their sessions end.
+            self.world.pass(Duration::from_secs(310));
+        }
+        self.everybody_comes();
+        let acknowledged = self.sent.iter().filter(|(_, sent)| sent.acknowledged);
+        let lost: Vec<_> = acknowledged.filter(|(number, _)| !self.arrived.contains(number)).collect();
+        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+        self.compare_rosters();
+        self.counts.steps = self.world.deeds();
+        self.counts
+    }
+
+    fn everybody_comes(&mut self) {
+        for user in 0..self.users.len() {
+            let client = self.world.rush(&self.users[user].name, "last", "<presence/>");
+            let who = LAST + user;
+            self.tell(|| format!("client {who} is the last of {}", self.users[user].name));
+            self.actors.insert(who, Actor::new(client, user, usize::MAX));
+        }
+        self.rest();
+    }
+
+    /// Everybody reads and answers until nobody has anything to say.
+    pub(super) fn rest(&mut self) {
+        for _ in 0..RESTS {
+            self.world.settle();
+            self.read();
+            let able = |actor: &Actor| actor.alive && matches!(actor.session, Session::Resumable(_));
+            let able: Vec<usize> = self.actors.iter().filter(|(_, actor)| able(actor)).map(|(who, _)| *who).collect();
+            for who in able {
+                let count = self.actors[&who].count;
+                self.say(who, &format!("<a xmlns='urn:xmpp:sm:3' h='{count}'/><r xmlns='urn:xmpp:sm:3'/>"));
+            }
+        }
+        self.world.settle();
+        self.read();
+    }
+
+    fn compare_rosters(&mut self) {
+        let accounts: Vec<_> = self.users.iter().map(|user| self.world.account(account_id(user.id))).collect();
+        for (one, account) in self.users.iter().zip(&accounts) {
+            for (other, contact) in self.users.iter().zip(&accounts) {
+                let item = account.roster().item(&other.jid);
+                let back = contact.roster().item(&one.jid);
+                let sees = item.is_some_and(|item| item.subscription.to());
+                let shown = back.is_some_and(|item| item.subscription.from());
+                assert_eq!(sees, shown, "{} sees {}: {item:?} and {back:?}", one.name, other.name);
+                let asked = item.is_some_and(|item| item.asked);
+                let request = back.is_some_and(|item| item.request.is_some());
+                // A request that was taken back while the contact refused it may be shown again, and comes to nothing.
+                assert!(!asked || request, "{} asked {}: {item:?} and {back:?}", one.name, other.name);
+            }
+        }
+    }
+}
+
+/// The numbers of everybody's last clients begin here.
+const LAST: usize = 1 << 32;

@@ -1,0 +1,164 @@
+//! Doing what a history says. An act that makes no sense any more, because others were taken out before it, does nothing.
+
+use std::time::Duration;
+
+use super::actor::Session;
+use super::{Act, Actor, Faults, RESOURCES, Sim};
+
+pub(super) const SAVE: &str = "<extraParams xmlns='jabber:client'><save_to_history>1</save_to_history></extraParams>";
+
+/// A message of the model.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// The client that sent it.
+    pub by: usize,
+    pub to: usize,
+    /// To one resource, and so perhaps ahead of what waits for the account.
+    pub direct: bool,
+    pub acknowledged: bool,
+}
+
+impl Sim {
+    pub(super) fn perform(&mut self, act: &Act) {
+        let able = act.who().is_none_or(|who| match act {
+            Act::Arrive { .. } => !self.actors.contains_key(&who),
+            Act::ComeBack { .. } => self.actors.get(&who).is_some_and(Actor::can_come_back),
+            _ => self.actors.get(&who).is_some_and(Actor::is_active),
+        });
+        if !able {
+            return;
+        }
+        self.counts.faults += u64::from(act.is_fault());
+        match *act {
+            Act::Arrive { who, user, resource, presence, resumable } => {
+                self.arrive(who, user, resource, presence, resumable);
+            }
+            Act::ComeBack { who } => self.come_back(who),
+            Act::Message { who, number, to, resource, save } => self.send_message(who, number, to, resource, save),
+            Act::Presence { who, kind } => self.send_presence(who, kind),
+            Act::Subscription { who, to, kind } => {
+                let to = self.address(to, None);
+                self.stanza(who, &format!("<presence type='{kind}' to='{to}'/>"), None);
+            }
+            Act::Forget { who, id, contact } => {
+                let contact = self.address(contact, None);
+                let item = format!("<item jid='{contact}' subscription='remove'/>");
+                self.request(who, id, "set", "", &format!("<query xmlns='jabber:iq:roster'>{item}</query>"));
+            }
+            Act::Ask { who, id, kind, about } => self.ask(who, id, kind, about),
+            Act::Count { who } => self.say(who, "<r xmlns='urn:xmpp:sm:3'/>"),
+            Act::Leave { who } => self.leave(who),
+            Act::Cut { who } => self.cut(who),
+            Act::Stall { who, stalled } => {
+                let actor = self.actor(who);
+                actor.stalled = stalled;
+                let client = actor.client;
+                self.world.set_stalled(client, stalled);
+            }
+            Act::Pass { secs } => self.world.pass(Duration::from_secs(secs)),
+            Act::Crash => self.crash(),
+        }
+    }
+
+    fn arrive(&mut self, who: usize, user: usize, resource: usize, presence: bool, resumable: bool) {
+        let taken = |actor: &Actor| actor.alive && (actor.user, actor.resource) == (user, resource);
+        if self.faults == Faults::Calm && self.actors.values().any(taken) {
+            return;
+        }
+        let presence = if presence { "<presence/>" } else { "" };
+        let resume = if resumable { " resume='true'" } else { "" };
+        let more = format!("<enable xmlns='urn:xmpp:sm:3'{resume}/>{presence}");
+        let client = self.world.rush(&self.users[user].name, RESOURCES[resource], &more);
+        let mut actor = Actor::new(client, user, resource);
+        if !presence.is_empty() {
+            actor.sent.push((presence.to_owned(), None));
+        }
+        self.actors.insert(who, actor);
+    }
+
+    fn come_back(&mut self, who: usize) {
+        let actor = &self.actors[&who];
+        let (old, count, user, resource) = (actor.client, actor.count, actor.user, actor.resource);
+        let Session::Resumable(token) = actor.session.clone() else { return };
+        self.world.set_stalled(old, false);
+        let client = self.world.come_back(&self.users[user].name, RESOURCES[resource], &token, count);
+        let actor = self.actor(who);
+        (actor.client, actor.alive, actor.stalled, actor.session) = (client, true, false, Session::Back(token));
+    }
+
+    pub(super) fn say(&mut self, who: usize, xml: &str) {
+        self.tell(|| format!("    {who} says {xml}"));
+        let client = self.actor(who).client;
+        self.world.say(client, xml);
+    }
+
+    pub(super) fn stanza(&mut self, who: usize, xml: &str, message: Option<usize>) {
+        self.say(who, xml);
+        self.actor(who).sent.push((xml.to_owned(), message));
+    }
+
+    /// Sends an iq; `to` is an attribute, or nothing.
+    pub(super) fn request(&mut self, who: usize, id: usize, kind: &str, to: &str, payload: &str) {
+        self.actor(who).asked.insert(id, 0);
+        self.counts.requests += 1;
+        self.stanza(who, &format!("<iq type='{kind}' id='q{id}'{to}>{payload}</iq>"), None);
+    }
+
+    fn send_message(&mut self, who: usize, number: usize, to: usize, resource: Option<usize>, save: bool) {
+        let address = self.address(to, resource);
+        self.sent.insert(number, Sent { by: who, to, direct: resource.is_some(), acknowledged: false });
+        self.counts.messages += 1;
+        let save = if save { SAVE } else { "" };
+        let xml =
+            format!("<message type='chat' to='{address}' id='{number:024x}'><body>{number}</body>{save}</message>");
+        self.stanza(who, &xml, Some(number));
+    }
+
+    fn send_presence(&mut self, who: usize, kind: usize) {
+        let xml = match kind {
+            0 => "<presence type='unavailable'/>",
+            1 => "<presence><priority>-1</priority></presence>",
+            2 => "<presence><show>away</show></presence>",
+            _ => "<presence/>",
+        };
+        self.stanza(who, xml, None);
+    }
+
+    fn ask(&mut self, who: usize, id: usize, kind: usize, about: usize) {
+        let jid = self.address(about, None);
+        match kind {
+            0 => self.request(who, id, "get", "", "<query xmlns='jabber:iq:roster'/>"),
+            1 => self.request(who, id, "get", &format!(" to='{jid}'"), "<ping xmlns='urn:xmpp:ping'/>"),
+            2 => {
+                let item = format!("<query xmlns='jabber:iq:roster'><item jid='{jid}' name='q{id}'/></query>");
+                self.request(who, id, "set", "", &item);
+            }
+            _ => self.request(who, id, "get", &format!(" to='{jid}/gone'"), "<q xmlns='urn:example'/>"),
+        }
+    }
+
+    fn leave(&mut self, who: usize) {
+        let client = self.actor(who).client;
+        self.world.set_stalled(client, false);
+        self.world.settle();
+        self.read();
+        self.world.disconnect(client);
+        self.read();
+        self.actor(who).alive = false;
+    }
+
+    fn cut(&mut self, who: usize) {
+        let client = self.actor(who).client;
+        self.world.cut_off(client);
+        self.read();
+        self.actor(who).alive = false;
+    }
+
+    fn crash(&mut self) {
+        // What was written to a socket arrives; what was not is as lost as the socket's own buffers would be.
+        self.world.flush();
+        self.read();
+        self.world.crash();
+        self.actors.values_mut().for_each(|actor| actor.alive = false);
+    }
+}

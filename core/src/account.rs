@@ -85,7 +85,7 @@ pub struct Account {
     /// What waits for the user.
     queue: Queue,
     /// The session that is being given what waited.
-    draining: Option<Drain>,
+    draining: Option<Box<Drain>>,
     /// By their order, messages that came back from one of several resources.
     reissued: BTreeMap<u64, Reissue>,
     /// Rows of the offline queue that are there for the sake of sessions without a connection.
@@ -109,7 +109,7 @@ pub struct Account {
     /// What a session is to get right after the result of the iq in hand.
     after_result: Vec<Bytes>,
     /// The iq in hand has to see more rows.
-    lookup: Option<Lookup>,
+    lookup: Option<Box<Lookup>>,
     /// What the user has published, if anything. XEP-0163
     pep: Option<Box<Pep>>,
     /// What is known of the user's clients. XEP-0115
@@ -349,6 +349,8 @@ impl Account {
             return Err(Condition::ResourceConstraint);
         }
         let jid: Arc<str> = full.as_str().into();
+        // Most users have one, for whom a vector would make room for four.
+        self.sessions.reserve_exact(1);
         self.sessions.push(Session {
             id,
             resource_at: full.as_str().len() - full.resource().len(),

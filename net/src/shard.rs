@@ -474,7 +474,7 @@ impl<D: Desk> Shard<D> {
             if slot.busy {
                 return;
             }
-            let Some(input) = slot.inbox.pop_front() else { return };
+            let Some(input) = slot.next_input() else { return };
             self.take(owner, input);
         }
     }
@@ -520,7 +520,7 @@ impl<D: Desk> Shard<D> {
             };
         }
         slot.busy = true;
-        slot.reading = Some(Reading { input, overlay });
+        slot.reading = Some(Box::new(Reading { input, overlay }));
         let ticket = self.ticket(Waiting::Rows(owner));
         self.desk.read(ticket, reads);
     }
@@ -528,7 +528,7 @@ impl<D: Desk> Shard<D> {
     fn rows_for(&mut self, owner: Owner, found: Result<Vec<Found>, StoreError>) {
         let Some(slot) = self.owners.get_mut(&owner) else { return };
         slot.busy = false;
-        let Some(Reading { input, overlay }) = slot.reading.take() else { return };
+        let Some(Reading { input, overlay }) = slot.reading.take().map(|reading| *reading) else { return };
         match found {
             Ok(found) => self.apply(owner, input, Some(corrected(found, overlay))),
             Err(error) => self.fail_input(owner, input, &error),

@@ -34,7 +34,7 @@ impl Account {
         reads: Reads,
         then: impl FnOnce(&Request<'_>, &mut Account, Rows, &mut Turn<'_>) -> IqAnswer + 'static,
     ) -> IqAnswer {
-        self.lookup = Some(Lookup { reads, then: Box::new(then) });
+        self.lookup = Some(Box::new(Lookup { reads, then: Box::new(then) }));
         Ok(Vec::new())
     }
 }

@@ -290,7 +290,7 @@ impl Account {
     }
 
     fn start_drain(&mut self, session: SessionId, turn: &mut Turn<'_>) {
-        self.draining = Some(Drain { session, handed: Vec::new(), seen: 0, stopping: false });
+        self.draining = Some(Box::new(Drain { session, handed: Vec::new(), seen: 0, stopping: false }));
         turn.out.send(Owner::Account(self.id), Note::Drain(session, 0));
     }
 

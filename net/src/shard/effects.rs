@@ -1,5 +1,6 @@
 //! What owners ask for, in the order in which they asked: at once, or when the writes before it are on disk.
 
+use std::collections::VecDeque;
 use std::mem;
 
 use bytes::Bytes;
@@ -77,7 +78,12 @@ impl<D: Desk> Shard<D> {
     fn let_go(&mut self, owner: Owner) {
         while let Some(slot) = self.owners.get_mut(&owner) {
             match slot.held.front() {
-                None | Some(Held::Until(_)) => return,
+                // An owner that waits for nothing holds no memory for it.
+                None => {
+                    slot.held = VecDeque::new();
+                    return;
+                }
+                Some(Held::Until(_)) => return,
                 Some(Held::Resume) if !slot.unwritten.is_empty() => return,
                 Some(Held::Resume) => {
                     slot.held.pop_front();

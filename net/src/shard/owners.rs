@@ -25,7 +25,6 @@ use super::conns::ConnId;
 use super::desk::Ticket;
 
 /// An owner's state in memory.
-#[expect(clippy::large_enum_variant, reason = "it lives in a box, and one for each kind would be a second one")]
 pub(super) enum State {
     Account(Account),
     Directory(Directory),
@@ -65,7 +64,7 @@ pub(super) struct Slot {
     /// Taken out while an input is applied, and absent while it is loaded.
     pub state: Option<Box<State>>,
     /// The input that waits for rows; nothing else is taken meanwhile.
-    pub reading: Option<Reading>,
+    pub reading: Option<Box<Reading>>,
     /// Rows are on their way, for the state or for the input.
     pub busy: bool,
     pub inbox: VecDeque<Input>,
@@ -99,6 +98,15 @@ impl Slot {
     /// Whether the state is gone: it was out for a turn, and that turn panicked.
     pub fn is_lost(&self) -> bool {
         !self.busy && self.state.is_none()
+    }
+
+    /// Takes the oldest input that waits. Nothing waits most of the time, and then the queue holds no memory.
+    pub fn next_input(&mut self) -> Option<Input> {
+        let input = self.inbox.pop_front();
+        if input.is_none() {
+            self.inbox = VecDeque::new();
+        }
+        input
     }
 
     /// Whether an input can be applied right now.

@@ -149,6 +149,19 @@ fn talks_with_a_client_at_any_split() {
     }
 }
 
+#[test]
+fn a_client_that_leaves_it_open_gets_aes_128() {
+    let (acceptor, _) = acceptor();
+    for version in VERSIONS {
+        let mut tls = acceptor.accept(Inside::Xmpp).unwrap();
+        let mut client = client(version, None);
+        shake_hands(&mut tls, &mut client, 100_000);
+        let suite = client.negotiated_cipher_suite().map(|suite| suite.suite());
+        let quick = [CipherSuite::TLS13_AES_128_GCM_SHA256, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256];
+        assert!(suite.is_some_and(|suite| quick.contains(&suite)), "{suite:?}");
+    }
+}
+
 // RFC 9266, RFC 5929 §4.1
 #[test]
 fn both_sides_have_the_same_bindings() {

@@ -40,7 +40,7 @@ mod incoming;
 mod interest;
 mod lookup;
 pub mod offline;
-mod outgoing;
+pub(crate) mod outgoing;
 mod parked;
 mod passing;
 mod presence;

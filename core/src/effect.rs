@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Answer, Command};
+use crate::component::Settings;
 use crate::ext::chain::Chain;
 use crate::ext::{self, Contacts, Service, Uploads, Usual};
 use crate::jid::user::UserId;
@@ -17,7 +18,7 @@ use crate::limits::Limits;
 use crate::model::dialog::{OccupantIds, Pairs};
 use crate::model::jobs;
 use crate::model::upload::FileId;
-use crate::owner::{AccountId, Owner};
+use crate::owner::{AccountId, ComponentId, Owner};
 use crate::row::Batch;
 use crate::stanza::{Entrusted, Leftover, Parcel, Sender};
 use crate::time::{Instant, Now};
@@ -289,6 +290,8 @@ pub struct Site {
     pub archiving: Archiving,
     /// The service that takes files, if there is one. XEP-0363
     pub uploads: Option<Arc<Uploads>>,
+    /// The components that may connect. XEP-0114
+    pub components: Arc<[Settings]>,
     /// What the ids of private dialogs are made with.
     pub pairs: Pairs,
     /// The extensions that look at messages: all there are, but in measurements.
@@ -320,11 +323,22 @@ impl Site {
             contacts: Arc::default(),
             archiving: Archiving::default(),
             uploads: None,
+            components: Arc::new([]),
             pairs: Pairs::of(&[0; 32]),
             chain: &ext::CHAIN,
             resume_location: None,
             occupants: OccupantIds::of(&[0; 32]),
         }
+    }
+
+    /// The component with this domain, which is in normal form.
+    pub fn component(&self, domain: &str) -> Option<&Settings> {
+        self.components.iter().find(|component| *component.domain == *domain)
+    }
+
+    /// The component with this id.
+    pub fn component_with(&self, id: ComponentId) -> Option<&Settings> {
+        self.components.iter().find(|component| component.id() == id)
     }
 }
 

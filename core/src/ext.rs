@@ -27,6 +27,7 @@ pub(crate) mod carbons;
 pub mod chain;
 mod chat_states;
 mod client_state;
+mod components;
 mod contact_addresses;
 mod delayed_delivery;
 mod disco;
@@ -55,6 +56,7 @@ mod vcard;
 
 pub use archive::Usual;
 use chain::{Chain, Watch};
+pub(crate) use components::answer_component;
 pub use contact_addresses::Contacts;
 pub use external_services::{Access, Secret, Service, ServiceKind, ServiceTransport};
 pub use upload::{Uploads, is_media_type, path_segment};
@@ -87,6 +89,7 @@ pub static EXTENSIONS: &[&Extension] = &[
     &between_clients::REACTIONS,
     &between_clients::REPLIES,
     &caps::CAPS,
+    &components::COMPONENTS,
     &contact_addresses::CONTACT_ADDRESSES,
     &offline_messages::OFFLINE_MESSAGES,
     &ping::PING,

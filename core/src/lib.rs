@@ -13,6 +13,7 @@ pub mod account;
 pub mod bosh;
 pub mod canary;
 pub mod command;
+pub mod component;
 pub mod dialog;
 pub mod effect;
 pub mod error;

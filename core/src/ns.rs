@@ -198,6 +198,8 @@ pub const UPLOAD_EPHEMERAL: &str = "urn:xmpp:http:upload:purpose:0#ephemeral";
 pub const MUC_SELF_PING: &str = "http://jabber.org/protocol/muc#self-ping-optimization";
 /// XEP-0421: occupant ids.
 pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
+/// XEP-0114: the streams of components.
+pub const COMPONENT: &str = "jabber:component:accept";
 /// XEP-0386: binding a resource with the login.
 pub const BIND_2: &str = "urn:xmpp:bind:0";
 /// XEP-0388: SASL2.

@@ -1,4 +1,4 @@
-//! Who owns what: accounts, dialogs and app directories, and the partition each of them lives in.
+//! Who owns what: accounts, dialogs, app directories and components, and the partition each of them lives in.
 
 use std::fmt;
 
@@ -45,7 +45,23 @@ impl fmt::Display for AccountId {
     }
 }
 
-/// Whoever alone may change a piece of state and its rows.
+/// A component, by its domain: the same on every shard and in every run, whatever else is configured. XEP-0114
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ComponentId(u64);
+
+impl ComponentId {
+    /// The component with this domain, which is in normal form.
+    pub fn of(domain: &str) -> ComponentId {
+        ComponentId(Fnv::new().bytes(domain.as_bytes()).mixed())
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// Whoever alone may change a piece of state and its rows. Stored jobs name owners: new kinds come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Owner {
     /// Settings, unique names and lists of one app.
@@ -54,6 +70,8 @@ pub enum Owner {
     Account(AccountId),
     /// One conversation of one app.
     Dialog(AppId, DialogId),
+    /// A component, which has no rows: all there is of it is who is connected.
+    Component(ComponentId),
 }
 
 impl Owner {
@@ -70,6 +88,7 @@ impl Owner {
                 let [.., high, low] = *dialog.as_bytes();
                 return Partition(u16::from_be_bytes([high, low]) % PARTITIONS);
             }
+            Owner::Component(id) => hash.byte(3).bytes(&id.0.to_be_bytes()),
         };
         Partition((hash.mixed() % u64::from(PARTITIONS)) as u16)
     }
@@ -116,6 +135,17 @@ mod tests {
         // Rows on disk begin with these numbers.
         assert_eq!(Owner::App(AppId(1)).partition().number(), 248);
         assert_eq!(account(1).partition().number(), 2102);
+    }
+
+    #[test]
+    fn owners_in_stored_jobs_stay_who_they_were() {
+        let dialog = DialogId::parse(b"53aaa06f535c12cea9007496").expect("an id");
+        let component = Owner::Component(ComponentId::of("echo.localhost"));
+        for (owner, kind) in
+            [(Owner::App(AppId(1)), 0), (account(1), 1), (Owner::Dialog(AppId(1), dialog), 2), (component, 3)]
+        {
+            assert_eq!(postcard::to_allocvec(&owner).expect("an owner is a few bytes")[0], kind, "{owner:?}");
+        }
     }
 
     #[test]

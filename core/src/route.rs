@@ -1,10 +1,12 @@
-//! Where a stanza goes: the addresses of this server, as one user of one app sees them.
+//! Where a stanza goes: the addresses of this server, as one user of one app sees them, or a component.
 
 use crate::canary::{Rule, is_broken};
+use crate::component::Settings;
 use crate::effect::Site;
 use crate::jid::Jid;
-use crate::jid::user::{DialogId, RoomJid, UserJid};
-use crate::owner::AccountId;
+use crate::jid::user::{AppId, DialogId, RoomJid, UserJid};
+use crate::owner::{AccountId, ComponentId, Owner};
+use crate::stanza::Sender;
 
 /// Whom a client means by `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,22 +28,56 @@ pub enum Target<'a> {
     /// A name at our domain that no user of this app can have. Users of other apps look like this too, so that nobody
     /// learns which of them exist.
     Nobody,
+    /// A component that serves the app, or some address at its domain. XEP-0114
+    Component(ComponentId),
     /// Another server's address; this one talks to no other servers.
     Elsewhere,
+}
+
+impl<'a> Target<'a> {
+    /// The account or the component that it is, if it is one and not one's own, and the resource of that account.
+    pub fn other(&self) -> Option<(Owner, Option<&'a str>)> {
+        match *self {
+            Target::User(account, resource) => Some((Owner::Account(account), resource)),
+            Target::Component(component) => Some((Owner::Component(component), None)),
+            Target::Own
+            | Target::Server
+            | Target::Uploads
+            | Target::RoomService
+            | Target::Dialog(..)
+            | Target::Room
+            | Target::Nobody
+            | Target::Elsewhere => None,
+        }
+    }
 }
 
 /// Resolves an address for the user `me`.
 pub fn target<'a>(to: Option<&'a Jid<'_>>, me: AccountId, site: &Site) -> Target<'a> {
     let Some(to) = to else { return Target::Own };
+    match resolve(to, site, |app| app == me.app, |component| component.serves(me.app)) {
+        Target::User(id, None) if id == me => Target::Own,
+        target => target,
+    }
+}
+
+/// Resolves an address for a component: all users of the apps that it serves, and the components that serve one of them too.
+/// [`Target::Own`] is what it never gets.
+pub fn target_of_component<'a>(to: &'a Jid<'_>, me: &Settings, site: &Site) -> Target<'a> {
+    resolve(to, site, |app| me.serves(app), |other| me.meets(other))
+}
+
+fn resolve<'a>(
+    to: &'a Jid<'_>,
+    site: &Site,
+    sees_app: impl Fn(AppId) -> bool,
+    sees_component: impl Fn(&Settings) -> bool,
+) -> Target<'a> {
     if to.domain() == &*site.domain {
         let Some(local) = to.local() else { return Target::Server };
         return match UserJid::parse_local(local) {
-            Some(user) if user.app == me.app || is_broken(Rule::AppsApart) => {
-                let id = AccountId { app: user.app, user: user.user };
-                match to.resource() {
-                    None if id == me => Target::Own,
-                    resource => Target::User(id, resource),
-                }
+            Some(user) if sees_app(user.app) || is_broken(Rule::AppsApart) => {
+                Target::User(AccountId { app: user.app, user: user.user }, to.resource())
             }
             Some(_) | None => Target::Nobody,
         };
@@ -49,24 +85,69 @@ pub fn target<'a>(to: Option<&'a Jid<'_>>, me: AccountId, site: &Site) -> Target
     if to.domain() == &*site.muc_domain {
         let Some(local) = to.local() else { return Target::RoomService };
         return match RoomJid::parse_local(local) {
-            Some(room) if room.app == me.app => Target::Dialog(room.dialog, to.resource()),
+            Some(room) if sees_app(room.app) => Target::Dialog(room.dialog, to.resource()),
             Some(_) | None => Target::Room,
         };
     }
     if site.uploads.as_ref().is_some_and(|uploads| to.domain() == &*uploads.domain) {
         return if to.local().is_none() { Target::Uploads } else { Target::Nobody };
     }
-    Target::Elsewhere
+    match site.component(to.domain()).filter(|component| sees_component(component)) {
+        Some(component) => Target::Component(component.id()),
+        // So does a component that serves other apps only.
+        None => Target::Elsewhere,
+    }
+}
+
+/// Where an answer to somebody goes: to the account or the component behind the address, and there to this resource.
+pub(crate) fn way_back<'s>(to: &'s Sender, site: &Site) -> Option<(Owner, Option<&'s str>)> {
+    if let Some(account) = to.account {
+        return Some((Owner::Account(account), to.jid.split_once('/').map(|(_, resource)| resource)));
+    }
+    let jid = Jid::parse(&to.jid).ok()?;
+    site.component(jid.domain()).map(|component| (Owner::Component(component.id()), None))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jid::user::{AppId, UserId};
+    use crate::jid::user::UserId;
+
+    /// One component for everybody, and one for app 8.
+    fn with_components() -> Site {
+        let components = [("echo.localhost", None), ("strange.localhost", Some(&[AppId(8)][..]))];
+        let components = components.map(|(domain, apps)| Settings::new(domain, "a secret for the tests", apps));
+        Site { components: components.into(), ..Site::of("localhost") }
+    }
+
+    #[test]
+    fn components_see_the_apps_that_they_serve() {
+        let site = with_components();
+        let user = |app| Target::User(AccountId { app: AppId(app), user: UserId(2) }, None);
+        let cases = [
+            ("2-7@localhost", user(7), Target::Nobody),
+            ("2-8@localhost", user(8), user(8)),
+            ("localhost", Target::Server, Target::Server),
+            ("x@muc.localhost", Target::Room, Target::Room),
+            (
+                "echo.localhost",
+                Target::Component(ComponentId::of("echo.localhost")),
+                Target::Component(ComponentId::of("echo.localhost")),
+            ),
+            ("example.com", Target::Elsewhere, Target::Elsewhere),
+        ];
+        let [echo, strange] =
+            ["echo.localhost", "strange.localhost"].map(|domain| site.component(domain).expect("it is there"));
+        for (address, for_all, for_one) in cases {
+            let jid = Jid::parse(address).expect(address);
+            assert_eq!(target_of_component(&jid, echo, &site), for_all, "{address}");
+            assert_eq!(target_of_component(&jid, strange, &site), for_one, "{address}");
+        }
+    }
 
     #[test]
     fn addresses_mean_what_the_tenancy_says() {
-        let site = Site::of("localhost");
+        let site = with_components();
         let me = AccountId { app: AppId(7), user: UserId(1) };
         let other = AccountId { app: AppId(7), user: UserId(2) };
         let dialog = DialogId::parse(b"53aaa06f535c12cea9007496").expect("an id");
@@ -86,6 +167,10 @@ mod tests {
             ("8_53aaa06f535c12cea9007496@muc.localhost", Target::Room),
             ("lobby@muc.localhost", Target::Room),
             ("2-7@example.com", Target::Elsewhere),
+            ("echo.localhost", Target::Component(ComponentId::of("echo.localhost"))),
+            ("2-7@echo.localhost/x", Target::Component(ComponentId::of("echo.localhost"))),
+            ("strange.localhost", Target::Elsewhere),
+            ("a.echo.localhost", Target::Elsewhere),
         ];
         for (address, expected) in cases {
             let jid = Jid::parse(address).expect(address);

@@ -50,6 +50,7 @@ impl Key {
             Owner::App(app) => key.u32(app.0),
             Owner::Account(id) => key.u32(id.app.0).u64(id.user.0),
             Owner::Dialog(app, dialog) => key.u32(app.0).bytes(dialog.as_bytes()),
+            Owner::Component(id) => key.u64(id.number()),
         }
     }
 

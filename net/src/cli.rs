@@ -130,6 +130,7 @@ fn welcome(run: &Run, data_dir: &std::path::Path, is_new: bool) -> String {
         (Kind::Xmpps, "           TLS"),
         (Kind::Websocket, "WebSocket  wss"),
         (Kind::Bosh, "BOSH       https"),
+        (Kind::Component, "Components tcp"),
     ] {
         for listen in run.listen.iter().filter(|listen| listen.kind == kind) {
             lines.push(format!("{what:<20} {}", shown(&run.domain, listen.address)));

@@ -11,10 +11,12 @@ use proto::jid::Domain;
 use proto::limits::Limits;
 use serde::{Deserialize, Serialize};
 
+mod component;
 mod mistake;
 mod site;
 mod upload;
 
+pub use component::ComponentSettings;
 pub use mistake::Mistake;
 pub use site::{ContactSettings, ServiceSettings};
 pub use upload::Upload;
@@ -56,6 +58,8 @@ pub struct Config {
     pub contacts: ContactSettings,
     /// STUN and TURN servers for calls.
     pub services: Vec<ServiceSettings>,
+    /// Programs that connect as parts of the server.
+    pub components: Vec<ComponentSettings>,
 }
 
 /// Addresses to listen at; an empty list switches a kind off. `[::]` is every address of both kinds, port 0 any free one.
@@ -74,6 +78,8 @@ pub struct Listen {
     pub https: Vec<SocketAddr>,
     /// The same without TLS, for this machine or a proxy on it.
     pub http: Vec<SocketAddr>,
+    /// Components, without TLS; only while there are any.
+    pub component: Vec<SocketAddr>,
 }
 
 /// How connections are secured.
@@ -218,6 +224,7 @@ impl Default for Config {
             limits: LimitSettings::default(),
             contacts: ContactSettings::default(),
             services: Vec::new(),
+            components: Vec::new(),
         }
     }
 }
@@ -232,6 +239,7 @@ impl Default for Listen {
             bosh: everywhere(5281),
             https: everywhere(8443),
             http: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            component: vec![SocketAddr::from(([127, 0, 0, 1], 5347))],
         }
     }
 }
@@ -354,6 +362,8 @@ impl Config {
     pub fn parse(text: &str, path: &Path) -> Result<Config, Mistake> {
         let config: Config = toml::from_str(text).map_err(|error| Mistake::of_toml(path, text, &error))?;
         config.check().map_err(|(key, message)| Mistake::at_key(path, text, key, message))?;
+        component::check(&config)
+            .map_err(|(nth, key, message)| Mistake::in_table(path, text, "[[components]]", nth, key, message))?;
         Ok(config)
     }
 
@@ -389,6 +399,20 @@ impl Config {
     /// The domain of rooms.
     pub fn muc_domain(&self) -> String {
         self.muc_domain.clone().unwrap_or_else(|| format!("muc.{}", self.domain))
+    }
+
+    /// The domain of the service that takes files, if there is one.
+    fn upload_domain(&self) -> Option<String> {
+        self.upload.uploads(&self.domain, "").map(|uploads| uploads.domain.to_string())
+    }
+
+    /// Where the server listens: for components only if there can be any.
+    pub fn listens(&self) -> Listen {
+        let mut listen = self.listen.clone();
+        if self.components.is_empty() {
+            listen.component.clear();
+        }
+        listen
     }
 
     /// The whole configuration as a file would have it, defaults included.

@@ -32,24 +32,28 @@ pub enum Kind {
     Https,
     /// The API without TLS.
     Http,
+    /// Components, without TLS.
+    Component,
 }
 
 impl Kind {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Kind; 6] = [Kind::Xmpp, Kind::Xmpps, Kind::Websocket, Kind::Bosh, Kind::Https, Kind::Http];
+    pub const ALL: [Kind; 7] =
+        [Kind::Xmpp, Kind::Xmpps, Kind::Websocket, Kind::Bosh, Kind::Https, Kind::Http, Kind::Component];
 
     /// What is spoken there.
     pub fn port(self) -> Port {
         match self {
             Kind::Xmpp | Kind::Xmpps => Port::Xmpp,
             Kind::Websocket | Kind::Bosh | Kind::Https | Kind::Http => Port::Http,
+            Kind::Component => Port::Component,
         }
     }
 
     /// Which TLS comes first, if any does.
     pub fn tls(self) -> Option<Inside> {
         match self {
-            Kind::Xmpp | Kind::Http => None,
+            Kind::Xmpp | Kind::Http | Kind::Component => None,
             Kind::Xmpps => Some(Inside::Xmpp),
             Kind::Websocket | Kind::Bosh | Kind::Https => Some(Inside::Http),
         }
@@ -64,6 +68,7 @@ impl Kind {
             Kind::Bosh => "bosh",
             Kind::Https => "https",
             Kind::Http => "http",
+            Kind::Component => "component",
         }
     }
 
@@ -75,6 +80,7 @@ impl Kind {
             Kind::Bosh => &listen.bosh,
             Kind::Https => &listen.https,
             Kind::Http => &listen.http,
+            Kind::Component => &listen.component,
         }
     }
 }
@@ -211,7 +217,15 @@ mod tests {
 
     fn nowhere() -> Listen {
         let none = Vec::new;
-        Listen { xmpp: none(), xmpps: none(), websocket: none(), bosh: none(), https: none(), http: none() }
+        Listen {
+            xmpp: none(),
+            xmpps: none(),
+            websocket: none(),
+            bosh: none(),
+            https: none(),
+            http: none(),
+            component: none(),
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(crate) struct Gauges {
     pub accept_failures: AtomicU64,
     connections: AtomicU64,
     bound: AtomicU64,
+    components: AtomicU64,
     owners: AtomicU64,
     stanzas_in: AtomicU64,
     stanzas_out: AtomicU64,
@@ -46,7 +47,7 @@ pub(crate) struct Gauges {
 
 impl Gauges {
     /// Publishes what the shard has counted.
-    pub fn set(&self, counts: &Counts, connections: (usize, usize), owners: usize) {
+    pub fn set(&self, counts: &Counts, connections: (usize, usize), components: usize, owners: usize) {
         let Counts {
             stanzas_in,
             stanzas_out,
@@ -64,6 +65,7 @@ impl Gauges {
         for (gauge, value) in [
             (&self.connections, connections.0 as u64),
             (&self.bound, connections.1 as u64),
+            (&self.components, components as u64),
             (&self.owners, owners as u64),
             (&self.stanzas_in, stanzas_in),
             (&self.stanzas_out, stanzas_out),
@@ -89,6 +91,7 @@ type Named = (&'static str, &'static str, fn(&Gauges) -> u64);
 const GAUGES: &[Named] = &[
     ("connections", "Open connections", |gauges| gauges.connections.load(Ordering::Relaxed)),
     ("sessions", "Connections with a bound resource", |gauges| gauges.bound.load(Ordering::Relaxed)),
+    ("components", "Connected components", |gauges| gauges.components.load(Ordering::Relaxed)),
     ("owners", "Accounts and app directories in memory", |gauges| gauges.owners.load(Ordering::Relaxed)),
     ("letters_waiting", "Messages of other shards not taken yet", |gauges| {
         gauges.letters_waiting.load(Ordering::Relaxed) as u64
@@ -258,7 +261,7 @@ mod tests {
         let gauges: Arc<[Gauges]> = [Gauges::default(), Gauges::default()].into();
         let store = Arc::new(Store::start(Arc::new(Memory::new(&[])), 1).unwrap());
         let pages = Pages::new(Arc::clone(&gauges), store);
-        gauges[1].set(&Counts { logins: 7, ..Counts::default() }, (3, 2), 1);
+        gauges[1].set(&Counts { logins: 7, ..Counts::default() }, (3, 2), 1, 1);
         let text = text(&pages.page("/metrics").unwrap());
         assert!(text.contains("rookery_logins_total{shard=\"1\"} 7"), "{text}");
         assert!(text.contains("rookery_connections{shard=\"1\"} 3"), "{text}");

@@ -251,7 +251,7 @@ impl Local {
             bell.ring();
         }
         let shard = self.shard.borrow();
-        self.gauges().set(shard.counts(), shard.connections(), shard.owners());
+        self.gauges().set(shard.counts(), shard.connections(), shard.components(), shard.owners());
     }
 
     /// Lets connections in at one socket.

@@ -20,7 +20,7 @@ use rest::settings::{AdminToken, Settings};
 use store::{Rocks, Store, StoreError, Tuning};
 
 use crate::clock::Clock;
-use crate::config::{Config, ServiceSettings};
+use crate::config::{ComponentSettings, Config, ServiceSettings};
 use crate::conn::tls::Acceptor;
 use crate::data_dir::{DataDir, DataError, Run, RunAddress};
 use crate::files::Files;
@@ -98,7 +98,7 @@ impl Server {
         let names = [&config.domain[..], &muc_domain];
         let acceptor = Arc::new(ArcSwap::from_pointee(data.acceptor(&config.tls, &names)?));
         let shards = config.shards.count.unwrap_or_else(processors);
-        let (addresses, sockets) = listen::bind(&config.listen, shards)?;
+        let (addresses, sockets) = listen::bind(&config.listens(), shards)?;
         let rocks = Rocks::open(&data.path().join("store"), &tables(), &Tuning::default())?;
         let store = Arc::new(Store::start(Arc::new(rocks), READERS)?);
         let pool = Pool::start("pool", usize::from(processors()).clamp(1, POOL_THREADS_MAX))?;
@@ -316,6 +316,7 @@ impl Server {
             ("listen", new.listen == config.listen),
             ("shards", new.shards == config.shards),
             ("mail", new.mail == config.mail),
+            ("components", new.components == config.components),
         ];
         let kept = Config {
             domain: config.domain.clone(),
@@ -324,6 +325,7 @@ impl Server {
             listen: config.listen.clone(),
             shards: config.shards.clone(),
             mail: config.mail.clone(),
+            components: config.components.clone(),
             ..new
         };
         let terms = Arc::new(facts.terms(&kept, &self.addresses));
@@ -402,6 +404,7 @@ impl Facts {
             contacts: Arc::new(config.contacts.contacts()),
             archiving: Archiving { usual: config.archive.users, rooms: config.archive.rooms },
             uploads: config.upload.uploads(&normal, &endpoint).map(Arc::new),
+            components: config.components.iter().map(ComponentSettings::component).collect(),
             pairs: Pairs::of(&self.decoy_secret),
             chain: &ext::CHAIN,
             resume_location: config.resume_location.as_deref().map(Into::into),

@@ -40,6 +40,7 @@ use store::StoreError;
 
 pub mod bosh;
 mod chance;
+mod components;
 pub mod conns;
 pub mod desk;
 mod effects;
@@ -138,6 +139,8 @@ pub struct Shard<D> {
     effects: Effects,
     chance: Chance,
     links: Links,
+    /// How many components are connected.
+    components: usize,
     guesses: Guesses<Try>,
     /// For which accounts connections try to log in.
     trying: HashMap<ConnId, AccountId, RandomState>,
@@ -201,6 +204,7 @@ impl<D: Desk> Shard<D> {
             effects: Effects::new(),
             chance,
             links: Links::default(),
+            components: 0,
             guesses: Guesses::default(),
             trying: HashMap::default(),
             attached: Vec::new(),
@@ -398,7 +402,7 @@ impl<D: Desk> Shard<D> {
                 }
             }
             (true, Owner::Dialog(..)) if matches!(note, Note::Absent { .. }) => return,
-            (_, Owner::Account(_) | Owner::App(_) | Owner::Dialog(..)) => note,
+            (_, Owner::Account(_) | Owner::App(_) | Owner::Dialog(..) | Owner::Component(_)) => note,
         };
         self.offer(owner, Input::Note(note));
     }
@@ -443,6 +447,9 @@ impl<D: Desk> Shard<D> {
 
     fn load(&mut self, owner: Owner) {
         let reads = owners::load_reads(&owner);
+        if reads.is_empty() {
+            return self.loaded(owner, Ok(Vec::new()));
+        }
         if let Some(found) = self.desk.cached(&reads) {
             return self.loaded(owner, found);
         }
@@ -488,7 +495,7 @@ impl<D: Desk> Shard<D> {
             (Some(State::Directory(_)), Input::Note(Note::Command { command: Command::Directory(command), .. })) => {
                 match owner {
                     Owner::App(app) => directory::plan(app, command),
-                    Owner::Account(_) | Owner::Dialog(..) => Reads::none(),
+                    Owner::Account(_) | Owner::Dialog(..) | Owner::Component(_) => Reads::none(),
                 }
             }
             (Some(State::Dialog(_)), Input::Resume(reads)) => reads.clone(),
@@ -575,6 +582,29 @@ impl<D: Desk> Shard<D> {
             (State::Dialog(dialog), Input::Resume(_)) => {
                 let flow = self.turn(|turn| dialog.resume(rows.unwrap_or_default(), turn));
                 self.dialog_flow(owner, dialog, flow)
+            }
+            (State::Component(component), Input::Note(note)) => {
+                if let Note::Late(session, _) = &note {
+                    self.took_late(*session);
+                }
+                self.turn(|turn| component.note(note, turn));
+                Ok(())
+            }
+            (State::Component(component), Input::Connect(conn)) => {
+                self.connect_component(owner, component, conn);
+                Ok(())
+            }
+            (State::Component(component), Input::Detach(session, remains)) => {
+                self.turn(|turn| component.detach(session, remains, turn));
+                Ok(())
+            }
+            (
+                State::Component(_),
+                Input::Stanza(..) | Input::Attach(..) | Input::Reattach(..) | Input::Enter(..) | Input::Resume(_),
+            )
+            | (State::Account(_) | State::Directory(_) | State::Dialog(_), Input::Connect(_)) => {
+                debug_assert!(false, "components have connections, and nothing else has one without an account");
+                Ok(())
             }
             (
                 State::Directory(_) | State::Dialog(_),

@@ -27,6 +27,7 @@
 //! | `Romeo receives nothing.` / `Romeo ignores the rest.` | nothing came; whatever came is of no interest |
 //! | `Romeo disconnects.` / `Romeo is cut off.` / `Romeo is disconnected.` | by itself, by the network, by the server |
 //! | `Romeo stalls.` / `Romeo reads again.` | takes no output meanwhile |
+//! | `echo.localhost connects.` / `… is turned away.` | a component, in all else as a client; it has one connection at most |
 //! | `Romeo is removed.` / `Romeo changes the password.` | over REST |
 //! | `Romeo and Juliet have a group.` / `Romeo takes Juliet out.` / `Romeo deletes the group.` | `${group}` is its room, `${#juliet}` a nick |
 //! | `Tybalt belongs to another app.` | before anything else of Tybalt |
@@ -43,7 +44,7 @@ use proto::ns;
 use proto::owner::Owner;
 use proto::xml::{Context, Element, Limits, Nodes};
 
-use crate::world::{Client, DOMAIN, Showing, Transport, World};
+use crate::world::{Client, DOMAIN, SECRET, Showing, Transport, World};
 
 /// The id of the group that plays can have.
 const GROUP: &str = "53aaa06f535c12cea9007496";
@@ -139,6 +140,8 @@ impl Stage {
         }
         let (name, deed) = text.split_once(' ').ok_or("nobody does anything here")?;
         match deed {
+            "connects" if is_component(name) => self.connect_component(name),
+            "is turned away" => self.is_turned_away(name),
             "connects" => self.connect(name),
             "logs in" => self.log_in(name),
             "enters with" | "enters by token with" => self.enter(name, deed != "enters with", &line.xml),
@@ -297,6 +300,23 @@ impl Stage {
             self.left.push((name.to_owned(), old));
         }
         Ok(())
+    }
+
+    fn connect_component(&mut self, name: &str) -> Acted {
+        let client = self.world.connect_component(name, SECRET).map_err(|refused| refused.0)?;
+        if let Some(old) = self.clients.insert(name.to_owned(), client) {
+            self.left.push((name.to_owned(), old));
+        }
+        Ok(())
+    }
+
+    /// Another connection of a component that has one.
+    fn is_turned_away(&mut self, name: &str) -> Acted {
+        match self.world.connect_component(name, SECRET) {
+            Err(refused) if refused.0.contains("<conflict ") => Ok(()),
+            Err(refused) => Err(refused.0),
+            Ok(_) => Err(format!("{name} is connected twice")),
+        }
     }
 
     fn log_in(&mut self, name: &str) -> Acted {
@@ -480,6 +500,11 @@ impl Stage {
         filled.push_str(rest);
         Ok(filled)
     }
+}
+
+/// Components are called by their domains.
+fn is_component(name: &str) -> bool {
+    name.contains('.')
 }
 
 fn user_of(name: &str) -> String {

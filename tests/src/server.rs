@@ -52,16 +52,18 @@ pub struct Ports {
     pub https: u16,
     /// REST without TLS, for this machine only (8080).
     pub http: u16,
+    /// Components (5347), for servers that have any.
+    pub component: u16,
 }
 
 impl Ports {
     /// Ports that were free a moment ago. All are held at once while choosing, so they differ.
     fn free() -> Self {
-        let held: [TcpListener; 6] =
+        let held: [TcpListener; 7] =
             std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free loopback port"));
-        let [xmpp, xmpps, websocket, bosh, https, http] =
+        let [xmpp, xmpps, websocket, bosh, https, http, component] =
             held.each_ref().map(|listener| listener.local_addr().expect("bound above").port());
-        Self { xmpp, xmpps, websocket, bosh, https, http }
+        Self { xmpp, xmpps, websocket, bosh, https, http, component }
     }
 }
 
@@ -184,6 +186,7 @@ impl Server {
             ("BOSH_PORT", ports.bosh.to_string()),
             ("HTTPS_PORT", ports.https.to_string()),
             ("HTTP_PORT", ports.http.to_string()),
+            ("COMPONENT_PORT", ports.component.to_string()),
             ("PID", self.pid().to_string()),
         ]
         .into_iter()
@@ -232,7 +235,7 @@ fn binary() -> PathBuf {
 
 fn configure(directory: &Path, ports: Ports, extra: &str) {
     let data = directory.join("data");
-    let Ports { xmpp, xmpps, websocket, bosh, https, http } = ports;
+    let Ports { xmpp, xmpps, websocket, bosh, https, http, component } = ports;
     let text = format!(
         r#"domain = "{DOMAIN}"
 data_dir = "{}"
@@ -244,6 +247,7 @@ websocket = ["127.0.0.1:{websocket}"]
 bosh = ["127.0.0.1:{bosh}"]
 https = ["127.0.0.1:{https}"]
 http = ["127.0.0.1:{http}"]
+component = ["127.0.0.1:{component}"]
 
 {extra}
 "#,

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use net::files::Errand;
 use net::shard::{Arrival, ConnId, Desk, Directive, Letter, Places, Port, Shard, Task, Terms, Ticket};
+use proto::component;
 use proto::effect::{Random, Site};
 use proto::ext::{self, Uploads};
 use proto::jid::Domain;
@@ -40,6 +41,9 @@ pub use users::User;
 
 /// The chat domain of every world.
 pub const DOMAIN: &str = "localhost";
+
+/// The secret of every component: `echo` and the chat domain serves all apps, `mantua` the second one.
+pub const SECRET: &str = "what components know";
 
 /// Bytes that never repeat in one run, and choices.
 #[derive(Clone, Debug)]
@@ -634,7 +638,10 @@ fn terms(limits: Limits) -> Terms {
         day_bytes_max: 2_000,
         kept_for: None,
     };
-    let site = Site { limits, uploads: Some(Arc::new(uploads)), ..Site::of(DOMAIN) };
+    let components = [("echo", None), ("mantua", Some(&[AppId(2)][..]))];
+    let components = components.map(|(name, apps)| component::Settings::new(&format!("{name}.{DOMAIN}"), SECRET, apps));
+    let uploads = Some(Arc::new(uploads));
+    let site = Site { limits, uploads, components: components.into(), ..Site::of(DOMAIN) };
     Terms {
         features: ext::stream_features(&site),
         site,

@@ -144,7 +144,7 @@ impl Account {
 }
 
 /// Tells the sender's account that a stanza is taken care of, after everything that was asked for before.
-pub(super) fn report(receipt: Receipt, turn: &mut Turn<'_>) {
+pub(crate) fn report(receipt: Receipt, turn: &mut Turn<'_>) {
     let note = Note::Handled { session: receipt.session, seq: receipt.seq };
     turn.out.send(Owner::Account(receipt.account), note);
 }

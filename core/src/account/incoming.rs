@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
-use crate::effect::{SessionId, Site, Turn};
+use crate::effect::{Note, SessionId, Site, Turn};
 use crate::error::{Condition, Refusal, StanzaError};
 use crate::ext::{self, IqRoute, Place, Request};
-use crate::owner::AccountId;
+use crate::owner::{AccountId, Owner};
+use crate::route::way_back;
 use crate::row::{Reads, Rows};
 use crate::stanza::{Backing, Entrusted, IqKind, Kind, MessageKind, Parcel, PresenceKind, Sender};
 use crate::xml::{Element, Nodes};
@@ -248,6 +249,10 @@ impl Account {
             }
             return;
         }
+        // Nobody but the account itself could have asked what this is the answer to.
+        if !kind.is_request() {
+            return;
+        }
         let mut nodes = Nodes::new();
         // The request is answered on behalf of the user, who does not see it. RFC 6121 §8.5.2.1.3
         let answer = {
@@ -304,12 +309,16 @@ impl Account {
         self.send_back(&parcel.from, kind, bytes, turn);
     }
 
-    /// Sends something back to the resource a stanza came from, if that is one of ours.
+    /// Sends something back to the resource or the component a stanza came from.
     pub(crate) fn send_back(&self, to: &Sender, kind: Kind, stanza: Bytes, turn: &mut Turn<'_>) {
-        let (Some(account), Some((_, resource))) = (to.account, to.jid.split_once('/')) else { return };
-        let resource = Some(resource.into());
-        let parcel = Parcel::new(self.sender(), resource, kind, stanza);
-        self.post(account, parcel, turn);
+        match way_back(to, turn.site) {
+            // An account has not asked.
+            Some((Owner::Account(_), None)) | None => {}
+            Some((owner, resource)) => {
+                let parcel = Parcel::new(self.sender(), resource.map(Into::into), kind, stanza);
+                turn.out.send(owner, Note::Stanza(parcel));
+            }
+        }
     }
 
     pub(super) fn by_resource(&self, resource: &str) -> Option<SessionId> {

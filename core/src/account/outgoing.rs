@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use crate::dialog::{is_ping, no_room, rewritten};
-use crate::effect::{SessionId, Site, Turn};
+use crate::effect::{Note, SessionId, Site, Turn};
 use crate::error::{Condition, StanzaError};
-use crate::ext::chain::{Facts, Instead, Sending};
+use crate::ext::chain::{Facts, Instead, Look, Sending};
 use crate::ext::{self, Place, Request};
 use crate::jid::Jid;
 use crate::ns;
+use crate::owner::{ComponentId, Owner};
 use crate::route::{Target, target};
 use crate::row::Rows;
 use crate::stanza::{IqKind, Kind, MessageKind, PRESENCE_ID, Parcel, Receipt, Sender};
@@ -81,6 +82,7 @@ impl Account {
             }
             Target::Dialog(dialog, nick) => return self.says_in_room(sending, instead, (dialog, nick), turn),
             Target::Room => return self.refuse_sending(sending, no_room(), turn),
+            Target::Component(component) => return self.says_to_component(sending, instead, component, turn),
             Target::Elsewhere => {
                 return self.refuse_sending(sending, Condition::RemoteServerNotFound.into(), turn);
             }
@@ -89,13 +91,12 @@ impl Account {
         let Some(sender) = self.full_sender(from) else { return false };
         // RFC 6121 §5.2.1: a message without an address is for the sender's own account.
         let own = to.is_none().then(|| self.jid.clone());
-        let stanza_bytes = match (&own, to) {
-            (Some(own), _) => honest(sending, instead, &sender.jid, &[("to", Some(own))], turn.site),
-            (None, Some(to)) if sending.readdressed => {
-                honest(sending, instead, &sender.jid, &[("to", Some(to.as_str()))], turn.site)
-            }
-            (None, _) => honest(sending, instead, &sender.jid, &[], turn.site),
+        let readdressed: &[_] = match (&own, to) {
+            (Some(own), _) => &[("to", Some(&**own))],
+            (None, Some(to)) if sending.readdressed => &[("to", Some(to.as_str()))],
+            (None, _) => &[],
         };
+        let stanza_bytes = honest((stanza, look), instead, &sender.jid, readdressed, turn.site);
         let way = self.way(account, kind, look, stanza, turn);
         let is_copied = account != self.id && self.is_copied(from, kind, look);
         let kind = Kind::Message { kind, lasting: look.is_lasting() };
@@ -105,6 +106,29 @@ impl Account {
         } else {
             self.post(account, parcel, turn);
         }
+        receipt.is_some()
+    }
+
+    /// A message for a component: its sender's other sessions see it at once, and no dialog does. Returns whether the component
+    /// reports it as handled.
+    fn says_to_component(
+        &self,
+        sending: &Sending<'_>,
+        instead: &Instead,
+        component: ComponentId,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let &Sending { session, message, kind, look, to, receipt, .. } = sending;
+        let Some(sender) = self.full_sender(session) else { return false };
+        let readdressed = [("to", to.map(Jid::as_str))];
+        let set = if sending.readdressed { &readdressed[..] } else { &[] };
+        let stanza = honest((message, look), instead, &sender.jid, set, turn.site);
+        if self.is_copied(session, kind, look) {
+            self.copy(&sender.jid, &stanza, turn);
+        }
+        let kind = Kind::Message { kind, lasting: look.is_lasting() };
+        let parcel = Parcel { receipt, look, ..Parcel::new(sender, None, kind, stanza) };
+        turn.out.send(Owner::Component(component), Note::Stanza(parcel));
         receipt.is_some()
     }
 
@@ -151,7 +175,7 @@ impl Account {
             Target::Own => return self.answers(from, kind, stanza, Place::Own, rows, turn),
             Target::Server => return self.answers(from, kind, stanza, Place::Server, rows, turn),
             // RFC 6120 §8.1.3. The server itself answers without, but other clients need not.
-            Target::User(..) if kind.is_request() && stanza.attr("id").is_none() => {
+            Target::User(..) | Target::Component(_) if kind.is_request() && stanza.attr("id").is_none() => {
                 self.refuse(from, stanza, Condition::BadRequest.into(), turn);
             }
             Target::User(account, resource) => {
@@ -163,6 +187,13 @@ impl Account {
                     let resource = resource.map(Into::into);
                     let parcel = Parcel::new(sender, resource, Kind::Iq(kind), bytes);
                     self.post(account, parcel, turn);
+                }
+            }
+            Target::Component(component) => {
+                if let Some(sender) = self.full_sender(from) {
+                    let bytes = stamped(stanza, &sender.jid, &[]);
+                    let parcel = Parcel::new(sender, None, Kind::Iq(kind), bytes);
+                    turn.out.send(Owner::Component(component), Note::Stanza(parcel));
                 }
             }
             Target::Uploads => return self.answers(from, kind, stanza, Place::Uploads, rows, turn),
@@ -283,7 +314,7 @@ impl Account {
 }
 
 /// The result of an iq, from whom it was addressed to. RFC 6120 §8.2.3.
-pub(super) fn result(iq: Element<'_>, to: &str, payload: &[u8]) -> Bytes {
+pub(crate) fn result(iq: Element<'_>, to: &str, payload: &[u8]) -> Bytes {
     let mut bytes = Vec::with_capacity(payload.len() + 128);
     let mut xml = Writer::new(&mut bytes);
     xml.open("iq").attr("type", "result").attr_opt("id", iq.attr("id").as_deref());
@@ -297,7 +328,7 @@ pub(super) fn result(iq: Element<'_>, to: &str, payload: &[u8]) -> Bytes {
 }
 
 /// The stanza as it is delivered: `from` is who sent it, whatever the client wrote there. RFC 6120 §8.1.2.1.
-pub(super) fn stamped(stanza: Element<'_>, from: &str, set: &[(&'static str, Option<&str>)]) -> Bytes {
+pub(crate) fn stamped(stanza: Element<'_>, from: &str, set: &[(&'static str, Option<&str>)]) -> Bytes {
     let mut attributes: smallvec::SmallVec<[(&'static str, Option<&str>); 3]> =
         smallvec::smallvec![("from", Some(from))];
     attributes.extend_from_slice(set);
@@ -307,7 +338,7 @@ pub(super) fn stamped(stanza: Element<'_>, from: &str, set: &[(&'static str, Opt
 }
 
 /// A presence as [`stamped`], with an id in any case.
-pub(super) fn stamped_presence(presence: Element<'_>, from: &str, to: Option<&str>) -> Bytes {
+pub(crate) fn stamped_presence(presence: Element<'_>, from: &str, to: Option<&str>) -> Bytes {
     let set: &[_] = match presence.attr("id").is_some_and(|id| !id.is_empty()) {
         true => &[("to", to)],
         false => &[("to", to), ("id", Some(PRESENCE_ID))],
@@ -316,19 +347,19 @@ pub(super) fn stamped_presence(presence: Element<'_>, from: &str, to: Option<&st
 }
 
 /// A message as [`stamped`], without what only this server may say of it, and with what the extensions have changed.
-pub(super) fn honest(
-    sending: &Sending<'_>,
+pub(crate) fn honest(
+    (message, look): (Element<'_>, Look),
     instead: &Instead,
     from: &str,
     set: &[(&'static str, Option<&str>)],
     site: &Site,
 ) -> Bytes {
-    let mut bytes = stamped(sending.message, from, set);
+    let mut bytes = stamped(message, from, set);
     // Session descriptions of calls have lines that end with both. Wire notes §19.
     if let Some(kept) = splice::with_returns(&bytes) {
         bytes = kept.into();
     }
-    let claims = sending.look.is(Facts::CLAIM) && sending.message.children().any(|child| is_servers(child, site));
+    let claims = look.is(Facts::CLAIM) && message.children().any(|child| is_servers(child, site));
     if !claims && instead.is_empty() {
         return bytes;
     }
@@ -355,6 +386,6 @@ fn is_servers(child: Element<'_>, site: &Site) -> bool {
 }
 
 /// The `to` of a stanza; clients write an empty one for none.
-pub(super) fn address<'a>(stanza: Element<'a>) -> Option<std::borrow::Cow<'a, str>> {
+pub(crate) fn address<'a>(stanza: Element<'a>) -> Option<std::borrow::Cow<'a, str>> {
     stanza.attr("to").filter(|to| !to.is_empty())
 }

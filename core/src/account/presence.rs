@@ -14,7 +14,7 @@ use crate::model::directory;
 use crate::model::directory::members::SEEN_PAUSE_MIN;
 use crate::ns;
 use crate::owner::{AccountId, Owner};
-use crate::route::{Target, target};
+use crate::route::{Target, target, way_back};
 use crate::row::Batch;
 use crate::stanza::{Kind, PRESENCE_ID, Parcel, PresenceKind, Sender};
 use crate::xml::{Element, Writer, splice};
@@ -23,6 +23,7 @@ use super::outgoing::{address, stamped_presence};
 use super::privacy::blocked;
 use super::privacy::lists::Traffic;
 use super::seen::LastSeen;
+use super::subscription::step_to_component;
 use super::{Account, Session};
 
 /// What an available resource last said.
@@ -94,9 +95,10 @@ impl Account {
         stanza: Element<'_>,
         turn: &mut Turn<'_>,
     ) {
-        let (account, resource) = match target(Some(to), self.id, turn.site) {
-            Target::Own => (self.id, None),
-            Target::User(account, resource) => (account, resource),
+        let (owner, resource) = match target(Some(to), self.id, turn.site) {
+            Target::Own => (self.owner(), None),
+            Target::User(account, resource) => (Owner::Account(account), resource),
+            Target::Component(component) => (Owner::Component(component), None),
             Target::Server => return addressing::on_presence(self, from, kind, to, stanza, turn),
             Target::Nobody | Target::RoomService | Target::Uploads => return,
             Target::Dialog(dialog, nick) => return self.sends_to_room(from, kind, to, (dialog, nick), stanza, turn),
@@ -112,7 +114,7 @@ impl Account {
             Target::Room | Target::Elsewhere => return,
         };
         // RFC 6121 §4.3: probes are a server's. One for a contact may pass; where a request waits, the answer would undo it.
-        if kind == PresenceKind::Probe && account != self.id && !self.roster.watches(to.bare_str()) {
+        if kind == PresenceKind::Probe && owner != self.owner() && !self.roster.watches(to.bare_str()) {
             return;
         }
         if !self.directs(from, kind, to.as_str(), stanza, turn) {
@@ -125,7 +127,7 @@ impl Account {
         }
         let kind = Kind::Presence { kind, directed: true };
         let parcel = Parcel::new(sender, resource.map(Into::into), kind, bytes);
-        self.post(account, parcel, turn);
+        turn.out.send(owner, Note::Stanza(parcel));
     }
 
     /// Presence to a room: entering and leaving it. XEP-0045 §7.2, §7.14.
@@ -249,9 +251,10 @@ impl Account {
             if was_available && self.roster.is_watched_by(address.bare_str()) {
                 continue;
             }
-            let (account, resource) = match target(Some(&address), self.id, turn.site) {
-                Target::Own => (self.id, None),
-                Target::User(account, resource) => (account, resource),
+            let (owner, resource) = match target(Some(&address), self.id, turn.site) {
+                Target::Own => (self.owner(), None),
+                Target::User(account, resource) => (Owner::Account(account), resource),
+                Target::Component(component) => (Owner::Component(component), None),
                 Target::Dialog(dialog, _) => {
                     self.leaves_room(from, &sender.jid, dialog, turn);
                     continue;
@@ -266,7 +269,7 @@ impl Account {
             let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
             let stanza = addressed(&bytes, &to);
             let parcel = Parcel::new(sender.clone(), resource.map(Into::into), kind, stanza);
-            self.post(account, parcel, turn);
+            turn.out.send(owner, Note::Stanza(parcel));
         }
     }
 
@@ -287,11 +290,11 @@ impl Account {
     }
 
     fn tell(&self, contact: &str, sender: &Sender, stanza: &Bytes, kind: PresenceKind, turn: &mut Turn<'_>) {
-        let Some(account) = self.contact_account(contact, turn) else { return };
+        let Some(owner) = self.contact_owner(contact, turn) else { return };
         let kind = Kind::Presence { kind, directed: false };
         let stanza = addressed(stanza, contact);
         let parcel = Parcel::new(sender.clone(), None, kind, stanza);
-        self.post(account, parcel, turn);
+        turn.out.send(owner, Note::Stanza(parcel));
     }
 
     /// A contact is told of every available resource, or of the end of each.
@@ -318,32 +321,30 @@ impl Account {
     /// Somebody sees no more of a resource. His roster may not want presence from here any longer, but he has to hear this one.
     pub(super) fn vanishes_for(&self, to: &str, sender: &Sender, turn: &mut Turn<'_>) {
         let Ok(address) = Jid::parse(to) else { return };
-        let Target::User(account, resource) = target(Some(&address), self.id, turn.site) else { return };
+        let Some((owner, resource)) = target(Some(&address), self.id, turn.site).other() else { return };
         let kind = Kind::Presence { kind: PresenceKind::Unavailable, directed: true };
         let stanza = addressed(&unavailable(&sender.jid), to);
         let parcel = Parcel::new(sender.clone(), resource.map(Into::into), kind, stanza);
-        self.post(account, parcel, turn);
+        turn.out.send(owner, Note::Stanza(parcel));
     }
 
     /// Asks who of a contact is there. RFC 6121 §4.3.
     pub(super) fn probes(&self, contact: &str, sender: &Sender, turn: &mut Turn<'_>) {
-        let Some(account) = self.contact_account(contact, turn) else { return };
+        let Some(owner) = self.contact_owner(contact, turn) else { return };
         let mut bytes = Vec::new();
         Writer::new(&mut bytes).leaf("presence", &[("type", "probe"), ("from", &sender.jid), ("to", contact)]);
         let kind = Kind::Presence { kind: PresenceKind::Probe, directed: false };
         let parcel = Parcel::new(sender.clone(), None, kind, bytes.into());
-        self.post(account, parcel, turn);
+        turn.out.send(owner, Note::Stanza(parcel));
     }
 
     /// Someone's server asks who is there. RFC 6121 §4.3.2.
     pub(super) fn answer_probe(&self, from: &Sender, turn: &mut Turn<'_>) {
-        let Some(account) = from.account else { return };
-        let own = account == self.id;
-        if !own && !self.roster.is_watched_by(from.bare()) {
+        let Some((owner, resource)) = way_back(from, turn.site) else { return };
+        if owner != self.owner() && !self.roster.is_watched_by(from.bare()) {
             // The other side believes otherwise; this mends its roster, and says nothing to one who never asked.
-            return self.sends_step(SubscriptionKind::Unsubscribed, from.bare(), account, turn);
+            return self.sends_step(SubscriptionKind::Unsubscribed, from.bare(), owner, turn);
         }
-        let resource: Option<Box<str>> = from.jid.split_once('/').map(|(_, resource)| resource.into());
         for session in &self.sessions {
             let Some(presence) = &session.presence else { continue };
             if !self.may(Some(session.id), Traffic::PresenceOut, &from.jid) {
@@ -352,36 +353,40 @@ impl Account {
             let kind = Kind::Presence { kind: PresenceKind::Available, directed: true };
             let sender = Sender { jid: session.jid.clone(), account: Some(self.id) };
             let stanza = addressed(&presence.stanza, &from.jid);
-            let parcel = Parcel::new(sender, resource.clone(), kind, stanza);
-            self.post(account, parcel, turn);
+            let parcel = Parcel::new(sender, resource.map(Into::into), kind, stanza);
+            turn.out.send(owner, Note::Stanza(parcel));
         }
     }
 
     /// A subscription step of the server's own, which need not survive a crash: the next probe brings it again.
-    pub(super) fn sends_step(&self, kind: SubscriptionKind, to: &str, account: AccountId, turn: &mut Turn<'_>) {
-        let mut bytes = Vec::new();
-        let attributes = [("type", kind.as_str()), ("from", &*self.jid), ("to", to), ("id", PRESENCE_ID)];
-        Writer::new(&mut bytes).leaf("presence", &attributes);
-        let step = Step { from: self.jid.to_string(), kind, stanza: bytes };
-        let command = crate::command::Command::Account(Order::Subscription(step));
-        turn.out.send(Owner::Account(account), Note::Command { command, reply: None, job: None });
+    pub(super) fn sends_step(&self, kind: SubscriptionKind, to: &str, owner: Owner, turn: &mut Turn<'_>) {
+        let stanza = self.plain_step(kind, to);
+        let note = match owner {
+            Owner::Component(_) => Note::Stanza(step_to_component(kind, self.sender(), &stanza)),
+            Owner::Account(_) | Owner::App(_) | Owner::Dialog(..) => {
+                let step = Step { from: self.jid.to_string(), kind, stanza: stanza.to_vec() };
+                let command = crate::command::Command::Account(Order::Subscription(step));
+                Note::Command { command, reply: None, job: None }
+            }
+        };
+        turn.out.send(owner, note);
     }
 
     /// The account behind a contact, if it is a user of this app.
     pub(super) fn contact_account(&self, contact: &str, turn: &Turn<'_>) -> Option<AccountId> {
-        let jid = Jid::parse(contact).ok()?;
-        match target(Some(&jid), self.id, turn.site) {
-            Target::User(account, None) => Some(account),
-            Target::User(_, Some(_))
-            | Target::Own
-            | Target::Server
-            | Target::RoomService
-            | Target::Uploads
-            | Target::Room
-            | Target::Dialog(..)
-            | Target::Nobody
-            | Target::Elsewhere => None,
+        match self.contact_owner(contact, turn)? {
+            Owner::Account(account) => Some(account),
+            Owner::Component(_) | Owner::App(_) | Owner::Dialog(..) => None,
         }
+    }
+
+    /// The account or the component behind a contact.
+    pub(super) fn contact_owner(&self, contact: &str, turn: &Turn<'_>) -> Option<Owner> {
+        let jid = Jid::parse(contact).ok()?;
+        target(Some(&jid), self.id, turn.site)
+            .other()
+            .filter(|(_, resource)| resource.is_none())
+            .map(|(owner, _)| owner)
     }
 }
 

@@ -15,12 +15,13 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::effect::{Effect, Ending, SessionId, Turn};
+use crate::effect::{Effect, Ending, Note, SessionId, Turn};
 use crate::error::{Condition, StanzaError};
 use crate::jid::Jid;
 use crate::model::token::push_hex;
 use crate::ns;
-use crate::route::{Target, target};
+use crate::owner::Owner;
+use crate::route::target;
 use crate::row::Batch;
 use crate::stanza::{Backing, Entrusted, IqKind, Kind, Leftover, Parcel, Remains};
 use crate::time::Instant;
@@ -399,12 +400,16 @@ impl Account {
         let is_request = IqKind::read(iq.attr("type").as_deref()).is_some_and(IqKind::is_request);
         let (Some(from), Some(me)) = (iq.attr("from"), iq.attr("to")) else { return };
         let Ok(from) = Jid::parse(&from) else { return };
-        if let (true, Target::User(account, Some(resource))) = (is_request, target(Some(&from), self.id, turn.site)) {
+        let Some((owner, resource)) = target(Some(&from), self.id, turn.site).other() else { return };
+        // An account itself has asked for nothing.
+        let has_asked = resource.is_some() || matches!(owner, Owner::Component(_));
+        if is_request && has_asked {
             let mut bytes = Vec::new();
             let error = StanzaError::from(Condition::RecipientUnavailable);
             error.write_reply(iq, Some(&me), Some(from.as_str()), &mut bytes);
             let kind = Kind::Iq(IqKind::Error);
-            self.post(account, Parcel::new(self.sender(), Some(resource.into()), kind, bytes.into()), turn);
+            let parcel = Parcel::new(self.sender(), resource.map(Into::into), kind, bytes.into());
+            turn.out.send(owner, Note::Stanza(parcel));
         }
     }
 }

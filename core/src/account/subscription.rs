@@ -6,15 +6,15 @@
 use bytes::Bytes;
 
 use crate::command::Command;
-use crate::effect::{SessionId, Turn};
+use crate::effect::{Note, SessionId, Turn};
 use crate::error::{Condition, StanzaError};
 use crate::ext::roster::push;
 use crate::jid::Jid;
 use crate::model::account::{Command as Order, Subscription as Step};
-use crate::owner::{AccountId, Owner};
+use crate::owner::Owner;
 use crate::route::{Target, target};
 use crate::row::Batch;
-use crate::stanza::{PRESENCE_ID, Subscription};
+use crate::stanza::{Kind, PRESENCE_ID, Parcel, PresenceKind, Sender, Subscription};
 use crate::xml::Element;
 
 use super::Account;
@@ -52,12 +52,13 @@ impl Account {
     ) {
         // §3.1.2: what is addressed to a resource counts for the account.
         let contact = to.bare_str().to_owned();
-        let account = match target(Some(&to.to_bare().as_jid()), self.id, turn.site) {
+        let owner = match target(Some(&to.to_bare().as_jid()), self.id, turn.site) {
             Target::Own => {
                 let error = StanzaError::new(Condition::NotAllowed, "You can not subscribe to yourself.");
                 return self.refuse(from, stanza, error, turn);
             }
-            Target::User(account, _) => Some(account),
+            Target::User(account, _) => Some(Owner::Account(account)),
+            Target::Component(component) => Some(Owner::Component(component)),
             // As if to a user who never answers: the same for one who does not exist and for one of another app.
             Target::Nobody => None,
             Target::Server | Target::RoomService | Target::Uploads | Target::Room | Target::Dialog(..) => {
@@ -73,8 +74,9 @@ impl Account {
         let mut batch = Batch::default();
         let was_seen = self.roster.is_watched_by(&contact);
         let sent = self.roster.sends(asked, &contact, self.id, &mut batch);
-        match account {
-            Some(account) if sent.pass => self.send_step(asked, account, &bytes, batch, turn),
+        let sender = self.full_sender(from).unwrap_or_else(|| self.sender());
+        match owner {
+            Some(owner) if sent.pass => self.send_step(asked, (sender, owner), &bytes, batch, turn),
             Some(_) | None => turn.out.write(batch),
         }
         if sent.pushed {
@@ -92,11 +94,23 @@ impl Account {
         }
     }
 
-    fn send_step(&mut self, kind: Subscription, to: AccountId, stanza: &Bytes, batch: Batch, turn: &mut Turn<'_>) {
+    /// Sends a step to a contact together with what changes here. A component has no roster, and sees presence.
+    fn send_step(
+        &mut self,
+        kind: Subscription,
+        (sender, to): (Sender, Owner),
+        stanza: &Bytes,
+        batch: Batch,
+        turn: &mut Turn<'_>,
+    ) {
+        if let Owner::Component(_) = to {
+            turn.out.write(batch);
+            return turn.out.send(to, Note::Stanza(step_to_component(kind, sender, stanza)));
+        }
         let step = Step { from: self.jid.to_string(), kind, stanza: stanza.to_vec() };
         let id = self.next_job(turn);
         let command = Command::Account(Order::Subscription(step));
-        turn.out.send_surely(self.owner(), id, batch, Owner::Account(to), command);
+        turn.out.send_surely(self.owner(), id, batch, to, command);
     }
 
     /// A step that a contact took. RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3.
@@ -122,9 +136,9 @@ impl Account {
             self.push_item(&step.from, turn);
         }
         if let Some(reply) = received.reply
-            && let Some(account) = self.contact_account(&step.from, turn)
+            && let Some(owner) = self.contact_owner(&step.from, turn)
         {
-            self.sends_step(reply, &step.from, account, turn);
+            self.sends_step(reply, &step.from, owner, turn);
         }
         if received.deliver && step.kind == Subscription::Subscribed {
             self.asks_contact_for_last(&step.from, turn);
@@ -139,17 +153,17 @@ impl Account {
     pub fn remove_contact(&mut self, contact: &str, turn: &mut Turn<'_>) -> Result<(), Condition> {
         let mut batch = Batch::default();
         let item = self.roster.remove(contact, self.id, &mut batch).ok_or(Condition::ItemNotFound)?;
-        let account = self.contact_account(contact, turn);
+        let owner = self.contact_owner(contact, turn);
         let (unsubscribe, unsubscribed) =
             (item.subscription.to() || item.asked, item.subscription.from() || item.request.is_some());
         let mut steps = Vec::new();
-        if let Some(account) = account {
+        if let Some(owner) = owner {
             let due = [(Subscription::Unsubscribe, unsubscribe), (Subscription::Unsubscribed, unsubscribed)];
-            steps.extend(due.into_iter().filter(|(_, due)| *due).map(|(kind, _)| (kind, account)));
+            steps.extend(due.into_iter().filter(|(_, due)| *due).map(|(kind, _)| (kind, owner)));
         }
-        for (kind, account) in steps {
+        for (kind, owner) in steps {
             let stanza = self.plain_step(kind, contact);
-            self.send_step(kind, account, &stanza, std::mem::take(&mut batch), turn);
+            self.send_step(kind, (self.sender(), owner), &stanza, std::mem::take(&mut batch), turn);
         }
         turn.out.write(batch);
         self.push_removal(contact, turn);
@@ -163,10 +177,10 @@ impl Account {
     pub(super) fn part_from_contacts(&mut self, turn: &mut Turn<'_>) {
         let contacts: Vec<String> = self.roster.all().map(str::to_owned).collect();
         for contact in contacts {
-            let Some(account) = self.contact_account(&contact, turn) else { continue };
+            let Some(owner) = self.contact_owner(&contact, turn) else { continue };
             for kind in [Subscription::Unsubscribe, Subscription::Unsubscribed] {
                 let stanza = self.plain_step(kind, &contact);
-                self.send_step(kind, account, &stanza, Batch::default(), turn);
+                self.send_step(kind, (self.sender(), owner), &stanza, Batch::default(), turn);
             }
         }
     }
@@ -217,10 +231,16 @@ impl Account {
         }
     }
 
-    fn plain_step(&self, kind: Subscription, contact: &str) -> Bytes {
+    pub(super) fn plain_step(&self, kind: Subscription, contact: &str) -> Bytes {
         let mut bytes = Vec::new();
         let attributes = [("type", kind.as_str()), ("from", &*self.jid), ("to", contact), ("id", PRESENCE_ID)];
         crate::xml::Writer::new(&mut bytes).leaf("presence", &attributes);
         bytes.into()
     }
+}
+
+/// A step as a component gets it.
+pub(super) fn step_to_component(kind: Subscription, from: Sender, stanza: &Bytes) -> Parcel {
+    let kind = Kind::Presence { kind: PresenceKind::Subscription(kind), directed: true };
+    Parcel::new(from, None, kind, stanza.clone())
 }

@@ -49,7 +49,7 @@ impl Account {
         let &Sending { session, message, kind, look, receipt, .. } = sending;
         let Some(sender) = self.full_sender(session) else { return false };
         let place = self.place_in(dialog, turn);
-        let bytes = honest(sending, instead, &place, &[("to", None)], turn.site);
+        let bytes = honest((message, look), instead, &place, &[("to", None)], turn.site);
         let id_used = kind == MessageKind::Groupchat && self.clashes(message, Addressee::Room(dialog));
         let kind = Kind::Message { kind, lasting: look.is_lasting() };
         let parcel = Parcel { receipt, look, ..Parcel::new(sender, nick.map(Into::into), kind, bytes) };

@@ -88,6 +88,7 @@ fn sent_by(with: &str, viewer: AccountId, room: DialogId, site: &Site) -> Option
         | Target::Uploads
         | Target::Room
         | Target::Nobody
+        | Target::Component(_)
         | Target::Elsewhere => None,
     }
 }

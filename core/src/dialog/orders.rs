@@ -167,6 +167,7 @@ fn whom(item: Element<'_>, me: AccountId, site: &Site) -> Result<UserId, Conditi
             | Target::Room
             | Target::Dialog(..)
             | Target::Nobody
+            | Target::Component(_)
             | Target::Elsewhere => Err(Condition::ItemNotFound),
         };
     }

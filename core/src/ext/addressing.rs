@@ -175,11 +175,11 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Whether copies go there: to users and rooms, and what looks like a user of this server.
+/// Whether copies go there: to users, rooms and components, and what looks like a user of this server.
 fn is_reachable(jid: &Jid<'_>, account: &Account, turn: &Turn<'_>) -> bool {
     matches!(
         target(Some(jid), account.id(), turn.site),
-        Target::Own | Target::User(..) | Target::Dialog(..) | Target::Nobody
+        Target::Own | Target::User(..) | Target::Dialog(..) | Target::Component(_) | Target::Nobody
     )
 }
 

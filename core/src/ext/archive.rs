@@ -160,6 +160,7 @@ impl With {
             | Target::RoomService
             | Target::Uploads
             | Target::Nobody
+            | Target::Component(_)
             | Target::Elsewhere => With::Nobody,
         })
     }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::pep::{self, DiscoNode};
 use super::{At, EXTENSIONS, Extension, IqRoute, Request, Spec, caps, nothing};
 use crate::account::Account;
+use crate::component::Settings;
 use crate::effect::{Site, Turn};
 use crate::error::Condition;
 use crate::ns;
@@ -18,8 +19,8 @@ pub(super) static DISCO: Extension = Extension {
     server_features: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
     account_features: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
     iq: &[
-        get(At::Server, ns::DISCO_INFO, server_info),
-        get(At::Server, ns::DISCO_ITEMS, server_items),
+        get(At::Server, ns::DISCO_INFO, on_info),
+        get(At::Server, ns::DISCO_ITEMS, on_items),
         of_account(ns::DISCO_INFO, plan_info, account_info),
         of_account(ns::DISCO_ITEMS, plan_items, account_items),
     ],
@@ -38,12 +39,17 @@ const fn of_account(ns: &'static str, plan: Plan, apply: Answer) -> IqRoute {
     IqRoute { at: At::AnyAccount, kind: IqKind::Get, ns, name: "query", plan, apply }
 }
 
-fn server_info(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
-    match request.attr("node").as_deref() {
-        None | Some("") => Ok(of_server(turn.site, None)),
+fn on_info(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
+    Ok(server_info(node(request).as_deref(), turn.site)?)
+}
+
+/// What disco#info says of the server, or of one of its nodes.
+pub(super) fn server_info(node: Option<&str>, site: &Site) -> Result<Vec<u8>, Condition> {
+    match node {
+        None => Ok(of_server(site, None)),
         // XEP-0115 §6.2: the same answer, for those who ask for what the stream features named.
-        Some(node) if node == caps::node(turn.site) => Ok(of_server(turn.site, Some(node))),
-        Some(node) => of_node(node).ok_or(Condition::ItemNotFound.into()),
+        Some(node) if node == caps::node(site) => Ok(of_server(site, Some(node))),
+        Some(node) => of_node(node).ok_or(Condition::ItemNotFound),
     }
 }
 
@@ -72,7 +78,7 @@ fn account_info(request: &Request<'_>, account: &mut Account, rows: Rows, _: &mu
     Ok(info(None, [("account", "registered")].iter().chain(others), features, |_| {}))
 }
 
-/// The node of the account that is asked about.
+/// The node that is asked about.
 fn node<'a>(request: &Request<'a>) -> Option<Cow<'a, str>> {
     request.payload.attr("node").filter(|node| !node.is_empty())
 }
@@ -103,14 +109,28 @@ fn account_items(request: &Request<'_>, account: &mut Account, rows: Rows, _: &m
     Ok(out)
 }
 
-/// The services of this server: those that hold the rooms and take files.
-fn server_items(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
-    no_node(request)?;
+fn on_items(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
+    let app = account.id().app;
+    Ok(server_items(node(request).as_deref(), turn.site, |component| component.serves(app))?)
+}
+
+/// The services of this server: those that hold the rooms and take files, and the components that whoever asks can reach.
+pub(super) fn server_items(
+    node: Option<&str>,
+    site: &Site,
+    sees: impl Fn(&Settings) -> bool,
+) -> Result<Vec<u8>, Condition> {
+    if node.is_some() {
+        return Err(Condition::ItemNotFound);
+    }
     let mut out = Vec::new();
     let mut xml = Writer::new(&mut out);
-    xml.open("query").ns(ns::DISCO_ITEMS).leaf("item", &[("jid", &turn.site.muc_domain)]);
-    if let Some(uploads) = &turn.site.uploads {
+    xml.open("query").ns(ns::DISCO_ITEMS).leaf("item", &[("jid", &site.muc_domain)]);
+    if let Some(uploads) = &site.uploads {
         xml.leaf("item", &[("jid", &uploads.domain), ("name", "HTTP File Upload")]);
+    }
+    for component in site.components.iter().filter(|component| sees(component)) {
+        xml.leaf("item", &[("jid", &component.domain)]);
     }
     xml.close();
     drop(xml);

@@ -2,7 +2,7 @@
 
 use super::{At, Extension, IqRoute, Request, Spec, nothing};
 use crate::account::Account;
-use crate::effect::Turn;
+use crate::effect::{Site, Turn};
 use crate::ns;
 use crate::row::Rows;
 use crate::stanza::{IqAnswer, IqKind};
@@ -17,10 +17,14 @@ pub(super) static SOFTWARE_VERSION: Extension = Extension {
 };
 
 /// Name and version, and not the operating system: XEP-0092 §5 warns of telling too much.
-fn on_get(_: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
+pub(super) fn of_server(site: &Site) -> Vec<u8> {
     let mut out = Vec::new();
     let mut xml = Writer::new(&mut out);
-    xml.open("query").ns(ns::VERSION).simple("name", "rookery").simple("version", turn.site.version).close();
+    xml.open("query").ns(ns::VERSION).simple("name", "rookery").simple("version", site.version).close();
     drop(xml);
-    Ok(out)
+    out
+}
+
+fn on_get(_: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
+    Ok(of_server(turn.site))
 }

@@ -26,6 +26,28 @@ struct Declared {
     prefixes: Box<[(Box<str>, Box<str>)]>,
 }
 
+impl Scope {
+    fn declared_by(header: Element<'_>, reads: impl Fn(&str) -> &str) -> Scope {
+        let mut default = "".into();
+        let mut prefixes = Vec::new();
+        for (prefix, uri) in header.declares() {
+            let uri = reads(uri);
+            match prefix {
+                "" => default = uri.into(),
+                // The prefix `xml` is bound everywhere.
+                "xml" => {}
+                _ => prefixes.push((prefix.into(), uri.into())),
+            }
+        }
+        let declared = Declared { default, prefixes: prefixes.into() };
+        match (&*declared.default, &*declared.prefixes) {
+            (ns::CLIENT, [(prefix, uri)]) if &**prefix == "stream" && &**uri == ns::STREAMS => Scope::Client,
+            ("", []) => Scope::Alone,
+            _ => Scope::Declared(Box::new(declared)),
+        }
+    }
+}
+
 impl Context {
     /// The usual client stream.
     pub const CLIENT: Context = Context { scope: Scope::Client, lang: None };
@@ -35,23 +57,15 @@ impl Context {
 
     /// What the given start tag declares: the stream header, or a BOSH `<body/>`.
     pub fn declared_by(header: Element<'_>) -> Context {
-        let mut default = "".into();
-        let mut prefixes = Vec::new();
-        for (prefix, uri) in header.declares() {
-            match prefix {
-                "" => default = uri.into(),
-                // The prefix `xml` is bound everywhere.
-                "xml" => {}
-                _ => prefixes.push((prefix.into(), uri.into())),
-            }
-        }
-        let declared = Declared { default, prefixes: prefixes.into() };
-        let scope = match (&*declared.default, &*declared.prefixes) {
-            (ns::CLIENT, [(prefix, uri)]) if &**prefix == "stream" && &**uri == ns::STREAMS => Scope::Client,
-            ("", []) => Scope::Alone,
-            _ => Scope::Declared(Box::new(declared)),
-        };
+        let scope = Scope::declared_by(header, |uri| uri);
         Context { scope, lang: header.lang().map(|lang| lang.into_owned().into()) }
+    }
+
+    /// The same namespaces, but for `from`, in whose place elements are read as if it were `to`. For streams whose content namespace
+    /// is another than `jabber:client` and means the same.
+    pub fn declared_with(header: Element<'_>, from: &str, to: &'static str) -> Context {
+        let scope = Scope::declared_by(header, |uri| if uri == from { to } else { uri });
+        Context { scope, lang: None }
     }
 
     /// The default namespace; empty for none.

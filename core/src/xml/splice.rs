@@ -137,6 +137,32 @@ fn copy_declaring(element: Element<'_>, default: Option<&str>, out: &mut Vec<u8>
     xml.finish_from_source(&element.text[after_name..node.end as usize]);
 }
 
+/// The element with another namespace in the place of `from` where that is declared on an element that is concerned; none where
+/// nothing is. Neither name may hold a character that XML escapes.
+pub fn with_ns_renamed(
+    element: Element<'_>,
+    from: &str,
+    to: &str,
+    concerns: impl Fn(Element<'_>) -> bool,
+) -> Option<Vec<u8>> {
+    let text = element.text;
+    let (mut out, mut copied) = (Vec::new(), element.node().start as usize);
+    // In the order in which they stand in the text.
+    for binding in &element.nodes.bindings {
+        let Uri::Frame(uri) = binding.uri else { continue };
+        if uri.of(text) == from && concerns(Element { index: binding.node, ..element }) {
+            out.extend_from_slice(&text.as_bytes()[copied..uri.start as usize]);
+            out.extend_from_slice(to.as_bytes());
+            copied = uri.end as usize;
+        }
+    }
+    if out.is_empty() {
+        return None;
+    }
+    out.extend_from_slice(&text.as_bytes()[copied..element.node().end as usize]);
+    Some(out)
+}
+
 /// Carriage returns in the text of an element as references, so that they are still there when it has been read: a parser takes a
 /// line's bare end for a line feed. XML 1.0 §2.11. None where there are none.
 ///

@@ -36,6 +36,17 @@ impl Mistake {
         Mistake { path: path.to_owned(), line, message }
     }
 
+    /// What was found wrong in one of several tables of the same name: at the key, or where the table begins if it has none.
+    pub(super) fn in_table(path: &Path, text: &str, table: &str, nth: usize, key: &str, message: String) -> Mistake {
+        let sets =
+            |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
+        let begin = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with(table)).nth(nth);
+        let begin = begin.map_or(0, |(index, _)| index);
+        let mut own = text.lines().skip(begin + 1).take_while(|line| !line.trim_start().starts_with('['));
+        let line = own.position(sets).map_or(begin + 1, |index| begin + index + 2);
+        Mistake { path: path.to_owned(), line: Some(line), message: format!("{key}: {message}") }
+    }
+
     /// What was found wrong with the value of a key, which may be a default that is nowhere in the file.
     pub(super) fn at_key(path: &Path, text: &str, key: &str, message: String) -> Mistake {
         let sets =

@@ -330,7 +330,7 @@ impl<D: Desk> Shard<D> {
     fn bosh_sid(&mut self, id: ConnId) -> Option<Box<str>> {
         match &self.conns.get_mut(id)?.line {
             Line::Bosh(line) => Some(line.session.sid().into()),
-            Line::Tcp(_) | Line::WebSocket(_) | Line::Http(_) | Line::AtWork => None,
+            Line::Tcp(_) | Line::WebSocket(_) | Line::Http(_) | Line::Component(_) | Line::AtWork => None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use slab::Slab;
 
+use proto::component;
 use proto::effect::SessionId;
 use proto::owner::AccountId;
 use proto::sasl::ChannelBindings;
@@ -14,6 +15,7 @@ use proto::stream::{Security, Stream, Transport, frame_element};
 use proto::time::{Instant, Now};
 
 use super::bosh::BoshLine;
+use super::components::ComponentLine;
 use super::desk::Desk;
 use super::http::HttpLine;
 use super::outbox::{Outbox, Piece};
@@ -35,6 +37,8 @@ pub enum Port {
     Xmpp,
     /// HTTP: the API, WebSocket and BOSH.
     Http,
+    /// Components. XEP-0114
+    Component,
 }
 
 /// A connection that has just come.
@@ -97,6 +101,7 @@ pub(super) enum Line {
     WebSocket(Box<(WebSocket, Stream)>),
     Http(Box<HttpLine>),
     Bosh(Box<BoshLine>),
+    Component(Box<ComponentLine>),
     /// Taken out while it is at work.
     AtWork,
 }
@@ -108,6 +113,7 @@ impl Line {
             Line::Tcp(stream) => stream.waits_for_host(),
             Line::WebSocket(line) => line.1.waits_for_host(),
             Line::Bosh(line) => line.stream.waits_for_host(),
+            Line::Component(line) => line.stream.waits_for_host(),
             Line::Http(_) | Line::AtWork => false,
         }
     }
@@ -118,7 +124,7 @@ impl Line {
             Line::Tcp(stream) => stream.auth_failures(),
             Line::WebSocket(line) => line.1.auth_failures(),
             Line::Bosh(line) => line.stream.auth_failures(),
-            Line::Http(_) | Line::AtWork => 0,
+            Line::Http(_) | Line::Component(_) | Line::AtWork => 0,
         }
     }
 
@@ -127,7 +133,7 @@ impl Line {
             Line::Tcp(_) => Some(Transport::Tcp),
             Line::WebSocket(_) => Some(Transport::WebSocket),
             Line::Bosh(_) => Some(Transport::Bosh),
-            Line::Http(_) | Line::AtWork => None,
+            Line::Http(_) | Line::Component(_) | Line::AtWork => None,
         }
     }
 }
@@ -240,6 +246,7 @@ impl<D: Desk> Shard<D> {
                 Line::Tcp(Box::new(Stream::new(now.instant, Transport::Tcp, security, limits)))
             }
             Port::Http => Line::Http(Box::new(HttpLine::new(now.instant))),
+            Port::Component => self.component_line(),
         };
         self.conns.add(now.instant, peer, line, secured)
     }
@@ -250,8 +257,15 @@ impl<D: Desk> Shard<D> {
         let mut conn = baggage.conn;
         conn.directive = None;
         conn.touched = false;
+        let component = match &conn.line {
+            Line::Component(line) => line.stream.component(),
+            Line::Tcp(_) | Line::WebSocket(_) | Line::Http(_) | Line::Bosh(_) | Line::AtWork => None,
+        };
         let id = self.conns.insert(conn);
-        self.moved(id);
+        match component {
+            Some(component) => self.component_moved(id, component),
+            None => self.moved(id),
+        }
         self.settle();
         id
     }
@@ -344,6 +358,7 @@ impl<D: Desk> Shard<D> {
                 used
             }
             Line::WebSocket(line) => self.feed_websocket(id, line, bytes),
+            Line::Component(line) => self.feed_component(id, line, bytes),
             Line::Http(line) => {
                 self.feed_http(id, line, bytes);
                 bytes.len()
@@ -437,6 +452,10 @@ impl<D: Desk> Shard<D> {
                 self.bosh_hung_up(id);
             }
             let remains = conn.outbox.remains();
+            if let Line::Component(line) = &conn.line {
+                self.component_closed(line, remains);
+                return self.settle();
+            }
             if let Some((session, account)) = conn.session.take() {
                 self.detach(session, account, remains);
             }
@@ -487,6 +506,7 @@ impl<D: Desk> Shard<D> {
                     frame_element(Transport::WebSocket, &bytes, &mut element);
                     write_message(&mut line.0, element.into(), out);
                 }
+                (Piece::Stanza(bytes), Line::Component(_)) => component::frame_element(&bytes, out),
                 (Piece::Message(bytes), Line::WebSocket(line)) => write_message(&mut line.0, bytes, out),
                 (
                     Piece::Entrusted(Entrusted { stanza: bytes, .. })
@@ -494,7 +514,7 @@ impl<D: Desk> Shard<D> {
                     | Piece::Nonza(bytes)
                     | Piece::Track(bytes)
                     | Piece::Message(bytes),
-                    Line::Tcp(_) | Line::Http(_) | Line::Bosh(_) | Line::AtWork,
+                    Line::Tcp(_) | Line::Http(_) | Line::Bosh(_) | Line::Component(_) | Line::AtWork,
                 ) => {
                     out.extend_from_slice(&bytes);
                 }
@@ -533,8 +553,11 @@ impl<D: Desk> Shard<D> {
         let rate = self.terms.site.limits.client_bytes_per_sec_max;
         let now = self.now.instant;
         let Some(conn) = self.conns.get_mut(id) else { return false };
+        // Components are trusted: the limit is for clients.
+        let rate = if matches!(conn.line, Line::Component(_)) { 0 } else { rate };
         let ready = match &conn.line {
             Line::Tcp(stream) => !stream.waits_for_host(),
+            Line::Component(line) => !line.stream.waits_for_host(),
             Line::WebSocket(line) => !line.1.waits_for_host(),
             Line::Http(line) => line.wants_input(),
             Line::Bosh(_) | Line::AtWork => false,

@@ -26,7 +26,9 @@ impl<D: Desk> Shard<D> {
         for input in waiting {
             match input {
                 Input::Note(note) => replies.extend(unanswered(&note)),
-                Input::Attach(conn, ..) | Input::Reattach(conn, ..) | Input::Enter(conn, _) => attaching.push(conn),
+                Input::Attach(conn, ..) | Input::Reattach(conn, ..) | Input::Enter(conn, _) | Input::Connect(conn) => {
+                    attaching.push(conn)
+                }
                 Input::Stanza(..) | Input::Detach(..) | Input::Resume(_) => {}
             }
         }
@@ -36,9 +38,9 @@ impl<D: Desk> Shard<D> {
         for conn in attaching {
             self.attach_failed(conn);
         }
-        // Also those of an account whose state was lost.
-        if let Owner::Account(account) = owner {
-            for session in self.links.of(account) {
+        // Also those of one whose state was lost.
+        if let Owner::Account(_) | Owner::Component(_) = owner {
+            for session in self.links.of(owner) {
                 self.end_session(session, Ending::InternalServerError);
             }
         }
@@ -50,7 +52,7 @@ impl<D: Desk> Shard<D> {
                     self.fan_out(owner, &stanza, &seats);
                 }
             }
-            Some(State::Account(_) | State::Directory(_)) | None => {}
+            Some(State::Account(_) | State::Directory(_) | State::Component(_)) | None => {}
         }
     }
 
@@ -63,7 +65,9 @@ impl<D: Desk> Shard<D> {
                 }
             }
             Input::Stanza(session, _) => self.end_session(session, Ending::InternalServerError),
-            Input::Attach(conn, ..) | Input::Reattach(conn, ..) | Input::Enter(conn, _) => self.attach_failed(conn),
+            Input::Attach(conn, ..) | Input::Reattach(conn, ..) | Input::Enter(conn, _) | Input::Connect(conn) => {
+                self.attach_failed(conn)
+            }
             Input::Detach(..) => {}
             Input::Resume(_) => {
                 self.with_dialog(owner, |dialog, turn| dialog.give_up(turn));

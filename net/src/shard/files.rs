@@ -227,6 +227,6 @@ impl<D: Desk> Shard<D> {
 fn http_line(conns: &mut Conns, id: ConnId) -> Option<&mut HttpLine> {
     match &mut conns.get_mut(id)?.line {
         Line::Http(line) => Some(line),
-        Line::Tcp(_) | Line::WebSocket(_) | Line::Bosh(_) | Line::AtWork => None,
+        Line::Tcp(_) | Line::WebSocket(_) | Line::Bosh(_) | Line::Component(_) | Line::AtWork => None,
     }
 }

@@ -15,7 +15,7 @@ use proto::account::resumption::NoResumption;
 use proto::effect::{Note, SessionId};
 use proto::error::{StreamCondition, StreamError};
 use proto::jid::{FullJid, Jid};
-use proto::owner::{AccountId, Owner};
+use proto::owner::Owner;
 use proto::stanza::{Entrusted, Leftover};
 use proto::stream::Reply;
 use proto::time::Instant;
@@ -27,7 +27,7 @@ use super::{Line, Shard};
 
 /// Where a session is.
 pub(super) struct Link {
-    pub account: AccountId,
+    pub owner: Owner,
     /// None while its client is away.
     conn: Option<ConnId>,
     /// A connection whose client is back, and waits to be let in.
@@ -38,7 +38,7 @@ pub(super) struct Link {
     late: u32,
 }
 
-/// The sessions of a shard's accounts.
+/// The sessions of a shard's accounts and components.
 #[derive(Default)]
 pub(super) struct Links {
     by_session: HashMap<SessionId, Link, RandomState>,
@@ -47,8 +47,8 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub fn add(&mut self, session: SessionId, account: AccountId, conn: ConnId) {
-        let link = Link { account, conn: Some(conn), back: None, guarded: false, late: 0 };
+    pub fn add(&mut self, session: SessionId, owner: Owner, conn: ConnId) {
+        let link = Link { owner, conn: Some(conn), back: None, guarded: false, late: 0 };
         self.by_session.insert(session, link);
     }
 
@@ -71,9 +71,9 @@ impl Links {
         self.by_session.get(&session)?.conn
     }
 
-    /// The sessions of an account.
-    pub fn of(&self, account: AccountId) -> Vec<SessionId> {
-        let theirs = self.by_session.iter().filter(|(_, link)| link.account == account);
+    /// The sessions of an owner.
+    pub fn of(&self, owner: Owner) -> Vec<SessionId> {
+        let theirs = self.by_session.iter().filter(|(_, link)| link.owner == owner);
         theirs.map(|(session, _)| *session).collect()
     }
 
@@ -88,11 +88,21 @@ impl Links {
 impl<D: Desk> Shard<D> {
     /// Queues a stanza for a session.
     pub(super) fn deliver(&mut self, session: SessionId, stanza: Bytes) {
-        match self.links.by_session.get(&session).map(|link| link.conn) {
-            Some(Some(id)) => self.queue_piece(id, Piece::Stanza(stanza)),
-            Some(None) => self.late(session, Leftover::Stanza(stanza)),
+        match self.links.by_session.get(&session).map(|link| (link.conn, link.owner)) {
+            // Whoever sent too much hears of it, and not the component, which everybody else talks to as well.
+            Some((Some(id), Owner::Component(_))) if !self.has_room(id, &stanza) => {
+                self.late(session, Leftover::Stanza(stanza))
+            }
+            Some((Some(id), _)) => self.queue_piece(id, Piece::Stanza(stanza)),
+            Some((None, _)) => self.late(session, Leftover::Stanza(stanza)),
             None => {}
         }
+    }
+
+    /// Whether one stanza more may wait for a connection.
+    fn has_room(&mut self, id: ConnId, stanza: &[u8]) -> bool {
+        let max = self.terms.site.limits.outbox_bytes_max;
+        self.conns.get_mut(id).is_some_and(|conn| conn.outbox.bytes() + stanza.len() <= max)
     }
 
     /// As [`Shard::deliver`], and the account has the message back should it not be taken.
@@ -123,7 +133,7 @@ impl<D: Desk> Shard<D> {
     fn late(&mut self, session: SessionId, leftover: Leftover) {
         if let Some(link) = self.links.by_session.get_mut(&session) {
             link.late += 1;
-            self.local.push_back((Owner::Account(link.account), Note::Late(session, leftover)));
+            self.local.push_back((link.owner, Note::Late(session, leftover)));
         }
     }
 
@@ -152,7 +162,7 @@ impl<D: Desk> Shard<D> {
         while let Some(&(at, session)) = self.links.expiries.first().filter(|(at, _)| *at <= self.now.instant) {
             self.links.expiries.remove(&(at, session));
             if let Some(link) = self.links.by_session.get(&session).filter(|link| link.conn.is_none()) {
-                self.local.push_back((Owner::Account(link.account), Note::Expired(session)));
+                self.local.push_back((link.owner, Note::Expired(session)));
             }
         }
     }
@@ -216,7 +226,8 @@ impl<D: Desk> Shard<D> {
     /// The session is its client's again, on the connection that waits for it.
     pub(super) fn resumed(&mut self, session: SessionId, count: u32, element: Bytes) {
         let Some(link) = self.links.by_session.get_mut(&session) else { return };
-        let account = link.account;
+        let owner = link.owner;
+        let Owner::Account(account) = owner else { return };
         let back = link.back.take().map(|back| *back);
         if let Some((id, jid)) = back
             && let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.directive != Some(Directive::Close))
@@ -229,7 +240,7 @@ impl<D: Desk> Shard<D> {
             self.with_stream(id, |stream, host| stream.answer(Reply::Resumed { jid, element }, host));
             self.attached.push((id, None));
         } else {
-            self.local.push_back((Owner::Account(account), Note::CutAgain(session, count)));
+            self.local.push_back((owner, Note::CutAgain(session, count)));
         }
     }
 
@@ -249,6 +260,7 @@ impl<D: Desk> Shard<D> {
         }
         match self.conns.get_mut(id).map(|conn| &conn.line) {
             Some(Line::AtWork) => self.conns.direct(id, Directive::Close),
+            Some(Line::Component(_)) => self.close_component(id, error),
             Some(_) => self.with_stream(id, |stream, host| stream.close(error, host)),
             None => {}
         }

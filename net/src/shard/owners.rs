@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use proto::account::Account;
+use proto::component::Component;
 use proto::dialog::Dialog;
 use proto::effect::{Effect, Note, SessionId};
 use proto::jid::FullJid;
@@ -29,6 +30,7 @@ pub(super) enum State {
     Account(Account),
     Directory(Directory),
     Dialog(Dialog),
+    Component(Component),
 }
 
 /// Something for an owner to take.
@@ -43,6 +45,8 @@ pub(super) enum Input {
     /// A connection whose client comes back with this, having taken so many stanzas.
     Reattach(ConnId, Box<str>, u32),
     Detach(SessionId, Remains),
+    /// A connection of a component that has shown its secret.
+    Connect(ConnId),
     /// A dialog goes on with the input in hand once it has these rows.
     Resume(Reads),
 }
@@ -120,6 +124,7 @@ impl Slot {
             Some(State::Account(account)) => !account.sessions().is_empty(),
             Some(State::Directory(_)) => false,
             Some(State::Dialog(dialog)) => dialog.is_occupied() || dialog.is_unsettled(),
+            Some(State::Component(component)) => component.session().is_some(),
             None => true,
         };
         // A name that was asked for and is no dialog's takes no room.
@@ -211,6 +216,7 @@ pub(super) fn load_reads(owner: &Owner) -> Reads {
         Owner::Account(id) => Account::load_reads(*id),
         Owner::App(app) => directory::load_reads(*app),
         Owner::Dialog(app, id) => Dialog::load_reads(*app, *id),
+        Owner::Component(_) => Reads::none(),
     }
 }
 
@@ -220,5 +226,6 @@ pub(super) fn load(owner: &Owner, domain: &str, rows: Rows) -> Result<Option<Sta
         Owner::Account(id) => Some(State::Account(Account::load(*id, domain, rows)?)),
         Owner::App(app) => Some(State::Directory(Directory::load(*app, rows)?)),
         Owner::Dialog(app, id) => Some(State::Dialog(Dialog::load(*app, *id, rows)?)),
+        Owner::Component(id) => Some(State::Component(Component::new(*id))),
     })
 }

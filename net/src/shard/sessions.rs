@@ -89,7 +89,7 @@ impl<D: Desk> Shard<D> {
                 Line::Tcp(stream) => act(stream, &mut host),
                 Line::WebSocket(line) => act(&mut line.1, &mut host),
                 Line::Bosh(line) => act(&mut line.stream, &mut host),
-                Line::Http(_) | Line::AtWork => None,
+                Line::Http(_) | Line::Component(_) | Line::AtWork => None,
             }
         };
         let failed = line.auth_failures() - failures;
@@ -227,7 +227,7 @@ impl<D: Desk> Shard<D> {
         let bound = self.turn(|turn| account.bind(session, jid, replaceable, turn));
         match bound {
             Ok(_) => {
-                self.links.add(session, account.id(), conn);
+                self.links.add(session, Owner::Account(account.id()), conn);
                 self.conns.count_bound(1);
                 if let Some(conn) = self.conns.get_mut(conn) {
                     conn.session = Some((session, account.id()));
@@ -258,7 +258,7 @@ impl<D: Desk> Shard<D> {
         if let Ok(entered) = &entered
             && entered.jid.is_some()
         {
-            self.links.add(session, account.id(), conn);
+            self.links.add(session, Owner::Account(account.id()), conn);
             self.conns.count_bound(1);
             if let Some(conn) = self.conns.get_mut(conn) {
                 conn.session = Some((session, account.id()));
@@ -342,7 +342,7 @@ impl<D: Desk> Shard<D> {
         let before = self.feeding.replace(id);
         let result = match &mut *state {
             State::Account(account) => self.turn(|turn| account.stanza(session, element, None, turn)),
-            State::Directory(_) | State::Dialog(_) => Ok(Progress::Done),
+            State::Directory(_) | State::Dialog(_) | State::Component(_) => Ok(Progress::Done),
         };
         if let Some(slot) = self.owners.get_mut(&owner) {
             slot.state = Some(state);
@@ -419,7 +419,7 @@ impl<D: Desk> Shard<D> {
         self.counts.stanzas_out += 1;
         let in_session = match &conn.line {
             Line::Bosh(line) => line.session.pending_bytes(),
-            Line::Tcp(_) | Line::WebSocket(_) | Line::Http(_) | Line::AtWork => 0,
+            Line::Tcp(_) | Line::WebSocket(_) | Line::Http(_) | Line::Component(_) | Line::AtWork => 0,
         };
         let is_too_slow = conn.outbox.kept_bytes() + in_session > max;
         if is_too_slow {
@@ -476,6 +476,7 @@ impl<D: Desk> Shard<D> {
             Line::Tcp(stream) => stream.deadline(),
             Line::WebSocket(line) => line.1.deadline(),
             Line::Http(_) => return self.check_http(id),
+            Line::Component(_) => return self.check_component(id),
             Line::Bosh(line) => {
                 let due = line.session.deadline().is_some_and(|(at, _)| at <= now);
                 let deadline = line.stream.deadline();
@@ -523,7 +524,7 @@ impl<D: Desk> Shard<D> {
         let jid = match &conn.line {
             Line::Tcp(stream) => stream.jid(),
             Line::WebSocket(line) => line.1.jid(),
-            Line::Bosh(_) | Line::Http(_) | Line::AtWork => None,
+            Line::Bosh(_) | Line::Http(_) | Line::Component(_) | Line::AtWork => None,
         };
         let Some(jid) = jid.map(ToString::to_string) else { return };
         let mut bytes = Vec::new();
@@ -540,7 +541,7 @@ impl<D: Desk> Shard<D> {
         for id in self.conns.ids() {
             let Some(conn) = self.conns.get_mut(id) else { continue };
             let Line::Http(line) = &mut conn.line else {
-                self.with_stream(id, |stream, host| stream.close(StreamCondition::SystemShutdown.into(), host));
+                self.end_conn(id, StreamCondition::SystemShutdown.into());
                 continue;
             };
             // A request in hand is answered, and that ends the connection.

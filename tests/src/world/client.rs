@@ -12,6 +12,8 @@ use proto::xml::{Context, Frame, Framer, Limits, Nodes};
 use super::users::Answer;
 use super::{DOMAIN, World};
 
+pub mod component;
+
 /// How a client's stream travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {

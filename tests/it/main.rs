@@ -1,6 +1,7 @@
 //! End to end: the real server binary, real sockets, clients that were written elsewhere, and SIGKILL.
 
 mod commands;
+mod component;
 mod crash;
 mod external;
 mod life;

@@ -332,7 +332,8 @@ impl Account {
     pub(super) fn probes(&self, contact: &str, sender: &Sender, turn: &mut Turn<'_>) {
         let Some(owner) = self.contact_owner(contact, turn) else { return };
         let mut bytes = Vec::new();
-        Writer::new(&mut bytes).leaf("presence", &[("type", "probe"), ("from", &sender.jid), ("to", contact)]);
+        let attributes = [("type", "probe"), ("from", &*sender.jid), ("to", contact), ("id", PRESENCE_ID)];
+        Writer::new(&mut bytes).leaf("presence", &attributes);
         let kind = Kind::Presence { kind: PresenceKind::Probe, directed: false };
         let parcel = Parcel::new(sender.clone(), None, kind, bytes.into());
         turn.out.send(owner, Note::Stanza(parcel));

@@ -166,10 +166,12 @@ fn headers_that_are_not_a_components_are_refused() {
     }
 }
 
+type Show = fn(&Peer, String) -> String;
+
 #[test]
 fn whoever_does_not_know_the_secret_stays_outside() {
     let right = |peer: &Peer| digest_of(&peer.id(), SECRET);
-    let shown: [(&str, fn(&Peer, String) -> String); 7] = [
+    let shown: [(&str, Show); 7] = [
         ("nothing", |_, _| String::new()),
         ("another secret", |peer, _| digest_of(&peer.id(), "what nobody knows")),
         ("upper case", |_, right| right.to_uppercase()),

@@ -526,8 +526,12 @@ impl<D: Desk> Shard<D> {
             line.0.close();
             out.append(&mut line.0.take_output());
         }
-        if conn.outbox.is_empty() && self.transfers.are_under_way(id) {
-            self.send_more(id);
+        if conn.outbox.is_empty() && matches!(conn.line, Line::Http(_)) {
+            if self.transfers.are_under_way(id) {
+                self.send_more(id);
+            } else {
+                self.go_on(id);
+            }
             return self.settle();
         }
         if let Some((owner, note)) = conn.outbox.take_when_flushed() {

@@ -302,12 +302,21 @@ impl<D: Desk> Shard<D> {
         self.answered_with(id, after);
     }
 
+    /// Takes the next of the requests that the client has sent ahead, once it has taken the answers to those before: each in its own
+    /// turn, so that others have theirs.
+    pub(super) fn go_on(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Line::Http(line) = &conn.line else { return };
+        if conn.outbox.is_empty() && line.machine.is_behind() {
+            self.feed_more(id, &[]);
+        }
+    }
+
     /// What comes after an answer.
     pub(super) fn answered_with(&mut self, id: ConnId, after: After) {
         match after {
             After::Close | After::Upgraded(_) => self.conns.direct(id, Directive::Close),
-            // What the client has sent ahead.
-            After::KeepAlive => self.feed_more(id, &[]),
+            After::KeepAlive => self.go_on(id),
             After::Stream => debug_assert!(false, "only files are streamed"),
         }
     }

@@ -295,6 +295,35 @@ fn a_client_that_does_not_take_its_file_is_hung_up_on() {
     assert_eq!(shelf.shard.directive(conn), None, "the connection goes on");
 }
 
+/// Thousands fit into one read. Each is taken up when the answer to the one before is gone: nothing grows with their number, and the
+/// shard has time for others in between.
+#[test]
+fn requests_that_were_sent_ahead_wait_for_their_turn() {
+    const REQUESTS: usize = 5_000;
+    let ahead = b"GET / HTTP/1.1\r\nHost:\r\n\r\n".repeat(REQUESTS);
+    for ends in [false, true] {
+        let mut shard = shard();
+        let conn = shard.open(Shelf::now(), Arrival { port: Port::Http, peer: [10, 0, 0, 9].into(), secured: None });
+        for piece in ahead.chunks(64 * 1024) {
+            shard.received(Shelf::now(), conn, piece);
+        }
+        if ends {
+            shard.ended(Shelf::now(), conn);
+        }
+        assert_eq!(shard.counts().calls, 1, "nobody has taken an answer yet");
+        let mut answers = 0;
+        while shard.has_output(conn) {
+            let mut out = Vec::new();
+            shard.output(Shelf::now(), conn, &mut out, usize::MAX);
+            let now = String::from_utf8(out).expect("text").matches("HTTP/1.1 404 ").count();
+            assert_eq!(now, 1);
+            answers += now;
+        }
+        assert_eq!(answers, REQUESTS);
+        assert_eq!(shard.directive(conn), ends.then_some(Directive::Close));
+    }
+}
+
 /// A call with a wrong password, from that address.
 fn signs_in(shard: &mut Shard<FragileDesk>, from: [u8; 4]) {
     let conn = shard.open(Shelf::now(), Arrival { port: Port::Http, peer: from.into(), secured: None });

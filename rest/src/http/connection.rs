@@ -45,6 +45,8 @@ enum State {
     Reading(Box<Reading>),
     /// A request was handed out and waits for its answer.
     Answering(Box<Answering>),
+    /// It was answered, and these bytes had come after it.
+    Behind(Box<Reading>),
     /// Nothing more will be read or written.
     Closed,
 }
@@ -121,7 +123,8 @@ pub enum Step {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum After {
-    /// Send `out`, then call [`Connection::feed`], with nothing, for what the client has pipelined.
+    /// Send `out`, then call [`Connection::feed`], with nothing, for what the client has pipelined: not before the client has
+    /// taken this answer, or one that asks a lot and reads nothing has it all worked out at once.
     KeepAlive,
     /// Send `out`, then close.
     Close,
@@ -155,6 +158,18 @@ impl Connection {
         match mem::replace(&mut self.state, State::Closed) {
             State::Idle => self.begin(now, input, limits, out),
             State::Reading(reading) => self.read(reading, input, limits, out),
+            State::Behind(mut reading) if !input.is_empty() => {
+                reading.buffer.extend_from_slice(input);
+                if reading.buffer.len() > READ_AHEAD_BYTES_MAX {
+                    return Step::Close;
+                }
+                self.state = State::Behind(reading);
+                Step::More
+            }
+            State::Behind(reading) => {
+                self.since = now;
+                self.read(reading, input, limits, out)
+            }
             State::Answering(mut answering) => {
                 answering.rest.extend_from_slice(input);
                 if answering.rest.len() > READ_AHEAD_BYTES_MAX {
@@ -211,7 +226,7 @@ impl Connection {
                 Body::Offered { bytes, .. } => Some(bytes),
                 Body::Done | Body::Coming { .. } => None,
             },
-            State::Idle | State::Reading(_) | State::Closed => None,
+            State::Idle | State::Reading(_) | State::Behind(_) | State::Closed => None,
         }
     }
 
@@ -299,7 +314,7 @@ impl Connection {
         self.since = now;
         self.state = match rest.is_empty() {
             true => State::Idle,
-            false => State::Reading(Box::new(Reading { buffer: rest, phase: Phase::default() })),
+            false => State::Behind(Box::new(Reading { buffer: rest, phase: Phase::default() })),
         };
         After::KeepAlive
     }
@@ -311,7 +326,7 @@ impl Connection {
                 answering.keep_alive = false;
                 true
             }
-            State::Idle | State::Reading(_) | State::Closed => {
+            State::Idle | State::Reading(_) | State::Behind(_) | State::Closed => {
                 self.state = State::Closed;
                 false
             }
@@ -324,6 +339,10 @@ impl Connection {
         match mem::replace(&mut self.state, State::Closed) {
             State::Idle | State::Closed => Step::Close,
             State::Reading(reading) => self.refuse(&reading, cut_off(), out),
+            behind @ State::Behind(_) => {
+                self.state = behind;
+                Step::More
+            }
             State::Answering(answering) if answering.lacks_body() => {
                 let framing = response::Framing { head_only: false, connection: Some("close") };
                 cut_off().into_response().write(&framing, out);
@@ -339,7 +358,8 @@ impl Connection {
     /// When to call [`Connection::expire`], and why. None while an answer is worked out: that time is ours.
     pub fn deadline(&self, limits: &Limits) -> Option<(Instant, Reason)> {
         match self.state {
-            State::Idle => Some((self.since + limits.keep_alive_time_max, Reason::KeepAlive)),
+            // What the client sent ahead is read once it has taken the answer, which is for it to do.
+            State::Idle | State::Behind(_) => Some((self.since + limits.keep_alive_time_max, Reason::KeepAlive)),
             State::Reading(_) => Some((self.since + limits.request_time_max, Reason::SlowRequest)),
             State::Answering(ref answering) => match answering.body {
                 // A large file may take its time, as long as it keeps coming.
@@ -364,7 +384,7 @@ impl Connection {
                 let framing = response::Framing { head_only: false, connection: Some("close") };
                 problem.into_response().write(&framing, out);
             }
-            State::Idle | State::Closed => {}
+            State::Idle | State::Behind(_) | State::Closed => {}
         }
     }
 
@@ -373,8 +393,13 @@ impl Connection {
         match &self.state {
             State::Idle | State::Reading(_) => true,
             State::Answering(answering) => answering.rest.is_empty() && !answering.is_at_work(),
-            State::Closed => false,
+            State::Behind(_) | State::Closed => false,
         }
+    }
+
+    /// Whether there is something to feed nothing for: bytes that came behind a request that is answered by now.
+    pub fn is_behind(&self) -> bool {
+        matches!(self.state, State::Behind(_))
     }
 
     /// Whether nothing is under way, so that the server may close when it drains.

@@ -323,6 +323,10 @@ fn deadlines_stand_while_we_wait_and_carry_their_reason() {
     assert!(matches!(step, Step::Request(_)));
     assert_eq!(connection.deadline(&limits), None);
     assert_eq!(connection.respond(at(200), &Response::empty(Status::Ok), &mut out), After::KeepAlive);
+    // A client that sent ahead has its time for taking the answer, and then for sending the rest.
+    assert!(connection.is_behind() && !connection.wants_input());
+    assert_eq!(connection.deadline(&limits), Some((at(275), Reason::KeepAlive)));
+    assert!(matches!(connection.feed(at(200), b"", &limits, &mut out), Step::More));
     assert_eq!(connection.deadline(&limits), Some((at(230), Reason::SlowRequest)));
     out.clear();
     connection.expire(&mut out);

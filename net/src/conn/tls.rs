@@ -176,15 +176,11 @@ impl Tls {
     ) -> Result<(), TlsError> {
         let mut start = 0;
         let result = loop {
-            match self.step(&mut input[start..], out, &mut plain) {
-                Ok(Stepped { discard, more }) => {
-                    start += discard;
-                    if !more {
-                        break Ok(());
-                    }
-                }
+            match self.step(input, &mut start, out, &mut plain) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
                 Err(error) => {
-                    self.say_alert(out);
+                    self.say_alert(&mut input[start..], out);
                     self.failed = true;
                     start = input.len();
                     break Err(error);
@@ -201,49 +197,56 @@ impl Tls {
         result
     }
 
+    /// One step with the input from `start` on, which moves past what is done with; whether there is more to do.
     fn step(
         &mut self,
         input: &mut [u8],
+        start: &mut usize,
         out: &mut Vec<u8>,
         plain: &mut impl FnMut(&[u8]),
-    ) -> Result<Stepped, TlsError> {
-        let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(input);
+    ) -> Result<bool, TlsError> {
+        let UnbufferedStatus { discard, state } = self.connection.process_tls_records(&mut input[*start..]);
+        *start += discard;
         if let Some(handshake) = &mut self.handshake
             && let Some(secret) = exporter::take()
         {
             handshake.exporter = Some(secret);
         }
-        let more = match state? {
+        match state? {
             ConnectionState::ReadTraffic(mut traffic) => {
                 while let Some(record) = traffic.next_record() {
                     let record = record?;
-                    discard += record.discard;
+                    *start += record.discard;
                     plain(record.payload);
                 }
-                true
+                Ok(true)
             }
             ConnectionState::EncodeTlsData(mut data) => {
                 append(out, HANDSHAKE_RECORD_BYTES, |space| data.encode(space))?;
-                true
+                Ok(true)
             }
             ConnectionState::TransmitTlsData(sent) => {
                 sent.done();
-                true
+                Ok(true)
             }
             ConnectionState::PeerClosed => {
                 self.peer_closed = true;
-                true
+                Ok(true)
             }
-            ConnectionState::Closed | ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => false,
+            ConnectionState::Closed | ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => Ok(false),
             // Early data is switched off, and there are no other states so far.
-            _ => return Err(TlsError::NotOpen),
-        };
-        Ok(Stepped { discard, more })
+            _ => Err(TlsError::NotOpen),
+        }
     }
 
-    /// After an error: what the peer is told about it.
-    fn say_alert(&mut self, out: &mut Vec<u8>) {
-        while let Ok(ConnectionState::EncodeTlsData(mut data)) = self.connection.process_tls_records(&mut []).state {
+    /// After an error: what the peer is told about it. The library remembers places in the input that it was given last, and looks
+    /// there again.
+    fn say_alert(&mut self, input: &mut [u8], out: &mut Vec<u8>) {
+        let mut start = 0;
+        loop {
+            let UnbufferedStatus { discard, state } = self.connection.process_tls_records(&mut input[start..]);
+            start += discard;
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else { return };
             if append(out, HANDSHAKE_RECORD_BYTES, |space| data.encode(space)).is_err() {
                 return;
             }
@@ -259,7 +262,8 @@ impl Tls {
             return Err(TlsError::NotOpen);
         }
         loop {
-            return match self.connection.process_tls_records(&mut []).state? {
+            // With the beginning of a record that has not come whole, where the library has got to.
+            return match self.connection.process_tls_records(&mut self.kept).state? {
                 ConnectionState::WriteTraffic(mut traffic) => {
                     let records = plain.len().div_ceil(RECORD_BYTES_MAX) + 1;
                     append(out, plain.len() + records * RECORD_OVERHEAD_BYTES, |space| traffic.encrypt(plain, space))
@@ -286,7 +290,9 @@ impl Tls {
         if self.failed {
             return;
         }
-        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = self.connection.process_tls_records(&mut []).state {
+        if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
+            self.connection.process_tls_records(&mut self.kept).state
+        {
             // The keys may be used up, and then the notice cannot be given.
             let _said = append(out, RECORD_OVERHEAD_BYTES * 2, |space| traffic.queue_close_notify(space));
         }
@@ -318,11 +324,6 @@ impl Tls {
     pub fn bytes(&self) -> usize {
         mem::size_of::<Tls>() + self.kept.capacity()
     }
-}
-
-struct Stepped {
-    discard: usize,
-    more: bool,
 }
 
 /// What a library call made of too little room.

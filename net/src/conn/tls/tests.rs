@@ -290,6 +290,45 @@ fn a_handshake_message_that_fills_the_buffer_is_refused() {
     assert!(tls.kept.len() <= 64 * 1024);
 }
 
+// hostile-inputs H02: nonsense in a message that came in several records is answered like any other.
+#[test]
+fn a_broken_message_in_several_records_is_refused_like_any_other() {
+    let (acceptor, _) = acceptor();
+    let after = |head: &[u8], bytes: usize| {
+        let mut message = head.to_vec();
+        message.resize(bytes, 7);
+        message
+    };
+    let messages = [
+        // The version and then nothing that makes sense; the same of 16 MiB; a hello of one byte and one of none, and what is none.
+        after(&[1, 0, 0xbe, 0x6e, 3, 3], 4 + 0xbe6e),
+        after(&[1, 0xff, 0xff, 0xff, 3, 3], 60_000),
+        after(&[1, 0, 0, 1, 0, 1, 0, 0, 0, 99, 0xff], 40_000),
+    ];
+    for (message, read) in
+        messages.iter().flat_map(|message| [1_000, 16_005, 60_000, 100_000].map(|read| (message, read)))
+    {
+        let mut tls = acceptor.accept(Inside::Xmpp).unwrap();
+        let records: Vec<u8> = message
+            .chunks(16_000)
+            .flat_map(|part| [&[22, 3, 1][..], &(part.len() as u16).to_be_bytes(), part].concat())
+            .collect();
+        let mut buffer = vec![0; 64 * 1024];
+        let mut out = Vec::new();
+        let refused = records.chunks(read).any(|part| {
+            let kept = tls.restore(&mut buffer).unwrap();
+            let part = &part[..part.len().min(buffer.len() - kept)];
+            buffer[kept..kept + part.len()].copy_from_slice(part);
+            tls.receive(&mut buffer[..kept + part.len()], &mut out, |_| panic!("nothing can be read")).is_err()
+        });
+        assert!(refused, "in reads of {read}");
+        // Of what is no message at all the library has nothing to say.
+        assert!(out.first().is_none_or(|first| *first == 21), "an alert record");
+        assert!(tls.send(b"more", &mut out).is_err());
+        tls.close(&mut out);
+    }
+}
+
 #[test]
 fn nothing_is_sent_before_the_handshake() {
     let (acceptor, _) = acceptor();

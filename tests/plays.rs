@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use proto::account::offline::OFFLINE;
 use proto::limits::{Limits, OFFLINE_STANZAS_MAX, RESOURCES_MAX};
+use proto::time::Timestamp;
+use rookery_tests::client::attribute;
 use rookery_tests::play::perform;
 use rookery_tests::world::users::Answer;
 use rookery_tests::world::{Client, Transport, World};
@@ -163,6 +165,72 @@ fn accounts_that_nobody_uses_leave_memory() {
     world.disconnect(romeo);
     world.pass(Duration::from_secs(90));
     assert_eq!(world.owners(), 0);
+}
+
+/// The calendar goes back an hour and forward a day: ids stay apart and messages in order, sessions of the API end by what it says,
+/// and one who was cut off is waited for as long as it really takes.
+#[test]
+fn a_calendar_that_jumps_confuses_nobody() {
+    let mut world = World::new(2);
+    let juliet = world.user("juliet");
+    let [romeos, juliets] = ["romeo", "juliet"].map(|name| world.login(name, Some("a")));
+    world.send(juliets, "<enable xmlns='urn:xmpp:sm:3' resume='true'/><presence/>");
+    let received = world.received(juliets);
+    let enabled = received.iter().find(|element| element.starts_with("<enabled")).expect("it is");
+    let resume = attribute(enabled, "id").expect("an id").to_owned();
+    world.cut_off(juliets);
+
+    let start = world.now().stamp;
+    let private = format!("recipient_id={}&send_to_chat=1&message=", juliet.id);
+    let saved = "<extraParams xmlns='jabber:client'><save_to_history>1</save_to_history></extraParams>";
+    let (mut said, mut dialog, mut first_session) = (Vec::new(), String::new(), String::new());
+    for (round, secs) in
+        [start.secs(), start.secs() - 3_600, start.secs() + 86_400, start.secs() + 60].into_iter().enumerate()
+    {
+        world.set_calendar(Timestamp::from_secs(secs));
+        let session = world.user_session("romeo");
+        assert_eq!(world.call("GET", "/session.json", &session, "").code, 200);
+        if round == 0 {
+            first_session.clone_from(&session);
+        }
+        for part in 0..3 {
+            let text = format!("{round}.{part}");
+            if part == 1 {
+                world.send(
+                    romeos,
+                    &format!("<message to='{}' type='chat'><body>{text}</body>{saved}</message>", juliet.jid),
+                );
+            } else {
+                let answer = world.call("POST", "/chat/Message.json", &session, &format!("{private}{text}")).json();
+                dialog = answer["chat_dialog_id"].as_str().expect("an id").to_owned();
+            }
+            said.push(text);
+        }
+        let alive = world.call("GET", "/session.json", &first_session, "").code;
+        assert_eq!(
+            alive,
+            if round == 2 { 401 } else { 200 },
+            "a day later the session of before is over, in round {round}"
+        );
+    }
+    let session = world.user_session("romeo");
+    let history = format!("/chat/Message.json?mark_as_read=0&chat_dialog_id={dialog}");
+    let items = world.call("GET", &history, &session, "").json()["items"].clone();
+    let of = |name: &str| -> Vec<String> {
+        let items = items.as_array().expect("a list");
+        items.iter().map(|item| item[name].as_str().expect("a text").to_owned()).collect()
+    };
+    let ids: std::collections::BTreeSet<String> = of("_id").into_iter().collect();
+    assert_eq!(ids.len(), said.len());
+    assert_eq!(of("message").into_iter().collect::<std::collections::BTreeSet<_>>(), said.iter().cloned().collect());
+
+    // She comes back, a moment later for all clocks that count: everything is there, in order.
+    let juliets = world.come_back("juliet", "a", &resume, 1);
+    world.settle();
+    let heard = world.received(juliets).concat();
+    assert!(heard.contains("<resumed "), "{heard}");
+    let bodies: Vec<&str> = heard.split("<body>").skip(1).filter_map(|rest| rest.split('<').next()).collect();
+    assert_eq!(bodies, said);
 }
 
 /// XEP-0016 §2.2 over REST, server notes §3.4: what is denied is neither shown nor kept nor counted.

@@ -24,8 +24,9 @@ pub fn node(server: &Server, file: &str, extra: &[(String, String)], secs_max: u
     run(command, server, extra, file, secs_max);
 }
 
-/// `python -m unittest MODULE` in `tests/e2e/python`, with the Python that `tests/setup.sh` prepared.
-pub fn python(server: &Server, module: &str, extra: &[(String, String)], secs_max: u64) {
+/// `python -m unittest MODULE` in `tests/e2e/python`, with the Python that `tests/setup.sh` prepared; several modules, with blanks
+/// between them, run one after the other.
+pub fn python(server: &Server, modules: &str, extra: &[(String, String)], secs_max: u64) {
     let python = std::env::var_os("ROOKERY_PYTHON").map_or_else(
         || {
             let home = std::env::var_os("HOME").expect("HOME is set");
@@ -37,8 +38,13 @@ pub fn python(server: &Server, module: &str, extra: &[(String, String)], secs_ma
     let mut command = Command::new(python);
     // A test that failed may leave its sockets open; of all that is to be said then, this is the least.
     let quiet = ["-W", "ignore::ResourceWarning"];
-    command.arg("-B").args(quiet).args(["-m", "unittest", "-v", module]).current_dir(e2e().join("python"));
-    run(command, server, extra, module, secs_max);
+    command
+        .arg("-B")
+        .args(quiet)
+        .args(["-m", "unittest", "-v"])
+        .args(modules.split(' '))
+        .current_dir(e2e().join("python"));
+    run(command, server, extra, modules, secs_max);
 }
 
 fn run(mut command: Command, server: &Server, extra: &[(String, String)], name: &str, secs_max: u64) {

@@ -1,8 +1,9 @@
 //! Kill -9 under load: what was acknowledged is there afterwards, exactly once.
 //!
-//! Acknowledged is: a message to somebody offline that `<a h='…'/>` (XEP-0198) has counted, a user whose sign-up was
-//! answered 201, a roster item whose iq was answered with a result. What was sent and not acknowledged may be there or not,
-//! but never twice. ROOKERY_CRASH_ROUNDS sets how often the server is killed, ROOKERY_CRASH_SEED repeats a run's moments.
+//! Acknowledged is: a message to somebody offline that `<a h='…'/>` (XEP-0198) has counted, saved in the history or not, a user whose
+//! sign-up was answered 201, a roster item whose iq was answered with a result, and what [`writes`] says of the rest. What was sent and
+//! not acknowledged may be there or not, but never twice. ROOKERY_CRASH_ROUNDS sets how often the server is killed,
+//! ROOKERY_CRASH_SEED repeats a run's moments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,12 +15,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rookery_tests::client::{Client, attribute};
 use rookery_tests::http::{self, Account, Connection};
 use rookery_tests::server::{App, DOMAIN, Ports, Server};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+mod writes;
+
+use writes::{Pair, Written};
 
 const ROUNDS: u64 = 5;
 const SENDERS: usize = 3;
 /// Messages between two requests for an acknowledgement.
 const BURST: usize = 8;
+const SAVED: &str = "<extraParams xmlns='jabber:client'><save_to_history>1</save_to_history></extraParams>";
 /// Between two bursts: what a round sends stays far below what may wait for one user.
 const PAUSE: Duration = Duration::from_millis(3);
 /// Contacts in the roster, whose names change over and over.
@@ -47,10 +53,18 @@ fn nothing_acknowledged_is_lost_and_nothing_comes_twice() {
     let senders: Vec<Account> = (0..SENDERS).map(|n| account(format!("sender{n}"))).collect();
     let absent: Vec<Account> = (0..SENDERS).map(|n| account(format!("absent{n}"))).collect();
     let keeper = account("keeper".to_owned());
+    // Dialogs and messages, marks, and files: each has a pair of its own.
+    let loads: [Load; 3] = [Pair::writes, Pair::marks, Pair::uploads];
+    let pairs: Vec<Pair> = (0..loads.len())
+        .map(|n| {
+            let (writer, reader) = (account(format!("writer{n}")), account(format!("reader{n}")));
+            Pair { ports, app: app.clone(), writer, reader }
+        })
+        .collect();
     let mut roster = Roster::default();
     let mut users = Vec::new();
     let mut seen_before = BTreeSet::new();
-    let mut totals = (0, 0);
+    let mut totals = (0, 0, 0);
 
     for round in 0..rounds {
         let killed = Arc::new(AtomicBool::new(false));
@@ -78,12 +92,20 @@ fn nothing_acknowledged_is_lost_and_nothing_comes_twice() {
             worker(&killed, move |made| sign_users_up(ports, &app, round, made), Vec::new())
         };
 
+        let writing: Vec<_> = pairs
+            .iter()
+            .cloned()
+            .zip(loads)
+            .map(|(pair, load)| worker(&killed, move |written| load(&pair, round, written), Written::default()))
+            .collect();
+
         thread::sleep(Duration::from_millis(moments.next()));
         killed.store(true, Ordering::SeqCst);
         server.kill();
         let sent: Vec<Sent> = sending.into_iter().map(join).collect();
         roster = join(keeping);
         let made = join(signing_up);
+        let written: Vec<Written> = writing.into_iter().map(join).collect();
         assert!(!made.is_empty(), "round {round}: no user was acknowledged before the kill, the load was none");
         server.restart();
 
@@ -91,9 +113,13 @@ fn nothing_acknowledged_is_lost_and_nothing_comes_twice() {
             let got = collect(ports, recipient);
             let what = format!("round {round}, sender {n}, seed {seed}");
             check_messages(sent, &got, &seen_before, &what);
+            check_history(ports, &app, (&senders[n], recipient), sent, &what);
             seen_before.extend(got);
             totals.0 += sent.acknowledged;
             totals.1 += sent.ids.len();
+        }
+        for (pair, written) in pairs.iter().zip(&written) {
+            totals.2 += pair.check(&format!("round {round}, seed {seed}"), written);
         }
         check_roster(ports, &keeper, &mut roster, round);
         check_users(ports, &app, &made, round);
@@ -101,14 +127,17 @@ fn nothing_acknowledged_is_lost_and_nothing_comes_twice() {
     }
     check_users(ports, &app, &users, rounds);
     println!(
-        "{rounds} kills: {} of {} messages acknowledged, {} users, {} roster items",
+        "{rounds} kills: {} of {} messages acknowledged, {} other writes, {} users, {} roster items",
         totals.0,
         totals.1,
+        totals.2,
         users.len(),
         roster.names.len()
     );
     assert!(totals.0 > 0, "no message was ever acknowledged: the test showed nothing");
 }
+
+type Load = fn(&Pair, u64, &mut Written) -> io::Result<()>;
 
 /// Runs `load` until the connection dies, and hands back what it noted. A load that fails before the kill is a failure.
 fn worker<T: Send + 'static>(
@@ -138,7 +167,9 @@ fn send_messages(ports: Ports, sender: &Account, to: &str, name: &str, sent: &mu
         let mut burst = String::new();
         for _ in 0..BURST {
             let id = format!("{name}n{}", sent.ids.len());
-            burst += &format!("<message to='{to}' type='chat' id='{id}'><body>{id}</body></message>");
+            // Every other one is for the history as well.
+            let wish = if sent.ids.len().is_multiple_of(2) { SAVED } else { "" };
+            burst += &format!("<message to='{to}' type='chat' id='{id}'><body>{id}</body>{wish}</message>");
             sent.ids.push(id);
         }
         client.send(&burst)?;
@@ -224,6 +255,39 @@ fn check_messages(sent: &Sent, got: &[String], before: &BTreeSet<String>, what: 
         .map(|id| sent.ids.iter().position(|own| own == id).unwrap_or_else(|| panic!("{what}: {id} was never sent")))
         .collect();
     assert!(order.is_sorted(), "{what}: out of order: {got:?}");
+}
+
+/// What was to be saved is in the history, once and in order.
+fn check_history(ports: Ports, app: &App, (sender, recipient): (&Account, &Account), sent: &Sent, what: &str) {
+    let mut connection = Connection::open(ports.http).expect("the server listens");
+    let session = http::session_request(app, Some((&sender.login, &sender.password)));
+    let token = connection.call("POST", "/session.json", None, &session).expect("the server answers").json();
+    let token = token["session"]["token"].as_str().expect("a token");
+    let mut call = |method: &str, path: &str, body: Value| {
+        connection.call(method, path, Some(token), &body).expect("the server answers").json()
+    };
+    let dialog = call("POST", "/chat/Dialog.json", json!({"type": 3, "occupants_ids": [recipient.id]}));
+    let dialog = dialog["_id"].as_str().expect("the two have a dialog");
+    let mut kept: Vec<String> = Vec::new();
+    for skip in (0..).step_by(100) {
+        let page = format!(
+            "/chat/Message.json?chat_dialog_id={dialog}&mark_as_read=0&sort_desc=date_sent&limit=100&skip={skip}"
+        );
+        let items = call("GET", &page, Value::Null)["items"].clone();
+        let texts =
+            items.as_array().expect("a list").iter().map(|item| item["message"].as_str().expect("a text").to_owned());
+        let of_this_round: Vec<String> = texts.filter(|text| sent.ids.contains(text)).collect();
+        if of_this_round.is_empty() {
+            break;
+        }
+        kept.extend(of_this_round);
+    }
+    kept.reverse();
+    let positions: Vec<usize> =
+        kept.iter().map(|id| sent.ids.iter().position(|own| own == id).expect("it is one of this round's")).collect();
+    assert!(positions.is_sorted_by(|a, b| a < b), "{what}: the history has something twice or out of order: {kept:?}");
+    let lost: Vec<usize> = (0..sent.acknowledged).step_by(2).filter(|at| !positions.contains(at)).collect();
+    assert!(lost.is_empty(), "{what}: acknowledged and not in the history: {lost:?} of {}", sent.acknowledged);
 }
 
 fn check_roster(ports: Ports, keeper: &Account, expected: &mut Roster, round: u64) {

@@ -13,8 +13,8 @@ pub enum Obstacle {
     NoRing(i32),
     /// Too little memory may be locked for the rings.
     LockedMemory(u64),
-    /// Too few files may be open for a server.
-    OpenFiles(u64),
+    /// Too few files may be open for a server: so many, and so many are needed.
+    OpenFiles(u64, u64),
 }
 
 impl std::error::Error for Obstacle {}
@@ -47,9 +47,9 @@ impl fmt::Display for Obstacle {
                 bytes / 1024,
                 LOCKED_BYTES_MIN / 1024
             ),
-            Obstacle::OpenFiles(count) => write!(
+            Obstacle::OpenFiles(count, needed) => write!(
                 f,
-                "only {count} files may be open, and a server needs at least {OPEN_FILES_MIN}: `ulimit -n 65536`, \
+                "only {count} files may be open, and this server needs at least {needed}: `ulimit -n 65536`, \
                  `LimitNOFILE=65536` in the service's unit, or `docker run --ulimit nofile=65536`"
             ),
         }
@@ -71,9 +71,25 @@ pub fn check() -> Result<(), Obstacle> {
     }
     let files = raise(libc::RLIMIT_NOFILE);
     if files < OPEN_FILES_MIN {
-        return Err(Obstacle::OpenFiles(files));
+        return Err(Obstacle::OpenFiles(files, OPEN_FILES_MIN));
     }
     try_ring()
+}
+
+/// How many connections there are descriptors for, once everything is open that is open at a start. What the store may come to need for
+/// its tables is set aside, and some for each shard: a store that cannot open a file writes no more.
+///
+/// # Errors
+/// [`Obstacle::OpenFiles`] when that leaves next to nothing.
+pub fn connections_max(shards: u16, table_files_max: u16) -> Result<usize, Obstacle> {
+    let files = raise(libc::RLIMIT_NOFILE);
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+    let aside = open + u64::from(table_files_max) + u64::from(shards) * SHARD_FILES + OTHER_FILES;
+    let left = files.saturating_sub(aside);
+    if left < CONNECTIONS_MIN {
+        return Err(Obstacle::OpenFiles(files, aside + CONNECTIONS_MIN));
+    }
+    Ok(usize::try_from(left).unwrap_or(usize::MAX))
 }
 
 /// The processors that this process may run on.
@@ -135,6 +151,12 @@ const KERNEL_MIN: (u32, u32) = (5, 8);
 const LOCKED_BYTES_MIN: u64 = 512 * 1024;
 /// The store's tables, the rings, and a few dozen clients.
 const OPEN_FILES_MIN: u64 = 1024;
+/// The rings of one executor, what it sleeps in, its mailbox.
+const SHARD_FILES: u64 = 16;
+/// Logs of the store, files that come and go, connections of the house.
+const OTHER_FILES: u64 = 128;
+/// What is hardly a server any more.
+const CONNECTIONS_MIN: u64 = 64;
 /// `struct io_uring_params`.
 const RING_PARAMS_BYTES: usize = 120;
 
@@ -166,12 +188,22 @@ mod tests {
             (Obstacle::NoRing(libc::ENOMEM), "memory"),
             (Obstacle::LockedMemory(64 * 1024), "only 64 KiB"),
             (Obstacle::LockedMemory(64 * 1024), "ulimit -l"),
-            (Obstacle::OpenFiles(256), "ulimit -n 65536"),
+            (Obstacle::OpenFiles(256, 1024), "ulimit -n 65536"),
+            (Obstacle::OpenFiles(256, 1024), "at least 1024"),
         ];
         for (obstacle, part) in cases {
             let said = obstacle.to_string();
             assert!(said.contains(part) && said.lines().count() == 1, "{said}");
         }
+    }
+
+    #[test]
+    fn the_stores_descriptors_are_set_aside() {
+        let few = connections_max(1, 100).expect("there are enough here");
+        let fewer = connections_max(2, 200).expect("there are enough here");
+        // Other tests open and close files meanwhile.
+        assert!(few > fewer && few - fewer < 300, "{few} and {fewer}");
+        assert!(matches!(connections_max(u16::MAX, u16::MAX), Err(Obstacle::OpenFiles(have, need)) if need > have));
     }
 
     #[test]

@@ -99,7 +99,8 @@ impl Server {
         let acceptor = Arc::new(ArcSwap::from_pointee(data.acceptor(&config.tls, &names)?));
         let shards = config.shards.count.unwrap_or_else(processors);
         let (addresses, sockets) = listen::bind(&config.listens(), shards)?;
-        let rocks = Rocks::open(&data.path().join("store"), &tables(), &Tuning::default())?;
+        let tuning = Tuning::default();
+        let rocks = Rocks::open(&data.path().join("store"), &tables(), &tuning)?;
         let store = Arc::new(Store::start(Arc::new(rocks), READERS)?);
         let pool = Pool::start("pool", usize::from(processors()).clamp(1, POOL_THREADS_MAX))?;
         let files_pool = Pool::start("files", FILES_THREADS)?;
@@ -114,7 +115,7 @@ impl Server {
             acceptor: Arc::clone(&acceptor),
             peers: Arc::clone(&peers),
             gauges: Arc::clone(&gauges),
-            guests: Guests::default(),
+            guests: Guests::up_to(preflight::connections_max(shards, tuning.open_files_max)?),
         };
         let terms = Arc::new(facts.terms(&config, &addresses));
         let mut server = Server {

@@ -3,6 +3,7 @@
 mod commands;
 mod component;
 mod crash;
+mod disk;
 mod external;
 mod life;
 mod login;

@@ -74,6 +74,8 @@ pub struct Server {
     /// The application made at the first start.
     pub app: App,
     directory: tempfile::TempDir,
+    /// What the shell that starts the binary does first.
+    shell: String,
     child: Child,
 }
 
@@ -85,13 +87,17 @@ impl Server {
 
     /// As [`Server::start`], with tables added to the configuration.
     pub fn start_with(extra: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix("rookery-it-").tempdir().expect("a temporary directory");
-        let ports = Ports::free();
+        Self::start_in(new_directory(), "", extra)
+    }
+
+    /// As [`Server::start_with`], in a directory of [`new_directory`], after a command of the shell such as `ulimit -n 1024`.
+    pub fn start_in(directory: tempfile::TempDir, shell: &str, extra: &str) -> Self {
+        let (ports, shell) = (Ports::free(), shell.to_owned());
         configure(directory.path(), ports, extra);
-        let mut child = launch(directory.path());
+        let mut child = launch(directory.path(), &shell);
         await_ready(&mut child, directory.path(), ports);
         let app = first_app(directory.path());
-        Self { ports, app, directory, child }
+        Self { ports, app, directory, shell, child }
     }
 
     /// A new application beside the first one.
@@ -143,7 +149,7 @@ impl Server {
 
     /// Starts again, after [`Server::kill`] or [`Server::stop`], on the same data directory and ports.
     pub fn restart(&mut self) {
-        self.child = launch(self.directory.path());
+        self.child = launch(self.directory.path(), &self.shell);
         await_ready(&mut self.child, self.directory.path(), self.ports);
     }
 
@@ -256,20 +262,35 @@ component = ["127.0.0.1:{component}"]
     fs::write(directory.join(CONFIGURATION), text).expect("the temporary directory is ours");
 }
 
-fn launch(directory: &Path) -> Child {
+fn launch(directory: &Path, shell: &str) -> Child {
     let log = fs::File::options()
         .create(true)
         .append(true)
         .open(directory.join(LOG))
         .expect("the temporary directory is ours");
-    Command::new(binary())
-        .current_dir(directory)
-        .args(["--config", CONFIGURATION])
-        .stdin(Stdio::null())
+    command(directory, shell)
         .stdout(log.try_clone().expect("a file handle can be shared"))
         .stderr(log)
         .spawn()
         .expect("the binary can be run")
+}
+
+/// The binary with the configuration in a directory, in the place of a shell that has done something first.
+fn command(directory: &Path, shell: &str) -> Command {
+    let mut command = if shell.is_empty() {
+        Command::new(binary())
+    } else {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{shell} && exec \"$0\" \"$@\"")).arg(binary());
+        command
+    };
+    command.current_dir(directory).args(["--config", CONFIGURATION]).stdin(Stdio::null());
+    command
+}
+
+/// A directory for [`Server::start_in`].
+pub fn new_directory() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("rookery-it-").tempdir().expect("a temporary directory")
 }
 
 /// Waits until `/readyz` says 200 and every listener accepts.
@@ -346,13 +367,12 @@ impl Printed {
 
 /// Runs the binary with the configuration in a directory and these arguments, until it is done.
 pub fn rookery(directory: &Path, arguments: &[&str]) -> Printed {
-    let output = Command::new(binary())
-        .current_dir(directory)
-        .args(["--config", CONFIGURATION])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary can be run");
+    rookery_after("", directory, arguments)
+}
+
+/// The same after a command of the shell, such as `ulimit -n 64`.
+pub fn rookery_after(shell: &str, directory: &Path, arguments: &[&str]) -> Printed {
+    let output = command(directory, shell).args(arguments).output().expect("the binary can be run");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("what is printed is UTF-8");
     Printed { status: output.status, out: text(output.stdout), err: text(output.stderr) }
 }

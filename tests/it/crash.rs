@@ -25,6 +25,8 @@ const ROUNDS: u64 = 5;
 const SENDERS: usize = 3;
 /// Messages between two requests for an acknowledgement.
 const BURST: usize = 8;
+/// Rounds after which others write: each kill leaves a slot for a file unused, and nobody may have too many of those.
+const PAIRS_LAST: u64 = 20;
 const SAVED: &str = "<extraParams xmlns='jabber:client'><save_to_history>1</save_to_history></extraParams>";
 /// Between two bursts: what a round sends stays far below what may wait for one user.
 const PAUSE: Duration = Duration::from_millis(3);
@@ -55,18 +57,22 @@ fn nothing_acknowledged_is_lost_and_nothing_comes_twice() {
     let keeper = account("keeper".to_owned());
     // Dialogs and messages, marks, and files: each has a pair of its own.
     let loads: [Load; 3] = [Pair::writes, Pair::marks, Pair::uploads];
-    let pairs: Vec<Pair> = (0..loads.len())
-        .map(|n| {
-            let (writer, reader) = (account(format!("writer{n}")), account(format!("reader{n}")));
-            Pair { ports, app: app.clone(), writer, reader }
-        })
-        .collect();
+    let mut pairs: Vec<Pair> = Vec::new();
     let mut roster = Roster::default();
     let mut users = Vec::new();
     let mut seen_before = BTreeSet::new();
     let mut totals = (0, 0, 0);
 
     for round in 0..rounds {
+        if round % PAIRS_LAST == 0 {
+            let new = |n| Pair {
+                ports,
+                app: app.clone(),
+                writer: account(format!("writer{round}x{n}")),
+                reader: account(format!("reader{round}x{n}")),
+            };
+            pairs = (0..loads.len()).map(new).collect();
+        }
         let killed = Arc::new(AtomicBool::new(false));
         let sending: Vec<_> = senders
             .iter()

@@ -9,14 +9,34 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use proto::model::upload::{Day, FileId, Label};
 use rest::flow::{Incoming, Opened, Received};
 
-/// Where the files are.
+/// Where the files are, and how many may be open at once.
 #[derive(Clone, Debug)]
-pub struct Files(Arc<Path>);
+pub struct Files {
+    path: Arc<Path>,
+    open: Arc<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    now: AtomicUsize,
+    max: AtomicUsize,
+}
+
+/// One file that is open, counted until this is dropped.
+#[derive(Debug)]
+struct Held(Arc<Open>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -26,6 +46,7 @@ pub struct Writing {
     file: File,
     /// How much of it is still to come.
     left: u64,
+    _held: Held,
 }
 
 /// A file that is being read.
@@ -34,6 +55,7 @@ pub struct Reading {
     file: File,
     /// Where its own bytes begin.
     start: u64,
+    _held: Held,
 }
 
 /// One thing to do with a file on behalf of a connection.
@@ -79,9 +101,10 @@ impl Files {
     /// # Errors
     /// When the directory cannot be used.
     pub fn open(path: PathBuf) -> io::Result<Files> {
-        let files = Files(path.into());
-        make(&files.0)?;
-        if let Some(parent) = files.0.parent() {
+        let open = Open { now: AtomicUsize::new(0), max: AtomicUsize::new(usize::MAX) };
+        let files = Files { path: path.into(), open: Arc::new(open) };
+        make(&files.path)?;
+        if let Some(parent) = files.path.parent() {
             File::open(parent)?.sync_all()?;
         }
         match fs::remove_dir_all(files.unfinished()) {
@@ -92,12 +115,28 @@ impl Files {
         Ok(files)
     }
 
+    /// From now on no more than so many are open at once.
+    pub fn limit(&self, open_max: usize) {
+        self.open.max.store(open_max, Ordering::Relaxed);
+    }
+
+    /// Room for one more; the error is the system's when there is none there.
+    fn hold(&self) -> io::Result<Held> {
+        let before = self.open.now.fetch_add(1, Ordering::Relaxed);
+        let held = Held(Arc::clone(&self.open));
+        if before < self.open.max.load(Ordering::Relaxed) {
+            Ok(held)
+        } else {
+            Err(io::Error::from_raw_os_error(libc::EMFILE))
+        }
+    }
+
     fn unfinished(&self) -> PathBuf {
-        self.0.join("unfinished")
+        self.path.join("unfinished")
     }
 
     fn day(&self, day: Day) -> PathBuf {
-        self.0.join(day.0.to_string())
+        self.path.join(day.0.to_string())
     }
 
     fn place(&self, id: FileId) -> PathBuf {
@@ -109,9 +148,10 @@ impl Files {
         if self.place(id).exists() {
             return Err(ErrorKind::AlreadyExists.into());
         }
+        let held = self.hold()?;
         let path = self.unfinished().join(id.to_string());
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        let mut writing = Writing { files: self, id, file, left: incoming.bytes };
+        let mut writing = Writing { files: self, id, file, left: incoming.bytes, _held: held };
         match writing.write_head(&incoming.label.encode()) {
             Ok(()) => Ok(writing),
             Err(error) => {
@@ -122,6 +162,7 @@ impl Files {
     }
 
     fn find(&self, id: FileId) -> io::Result<(Reading, Label, u64)> {
+        let held = self.hold()?;
         let mut file = File::open(self.place(id))?;
         let mut head = [0; HEAD_BYTES];
         file.read_exact(&mut head)?;
@@ -135,7 +176,7 @@ impl Files {
         let label = Label::decode(&label).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
         let start = HEAD_BYTES as u64 + u64::from(length);
         let bytes = file.metadata()?.len().saturating_sub(start);
-        Ok((Reading { file, start }, label, bytes))
+        Ok((Reading { file, start, _held: held }, label, bytes))
     }
 
     fn remove(&self, id: FileId) {
@@ -150,7 +191,7 @@ impl Files {
     /// Whole days go at once.
     fn sweep(&self, today: Day) -> io::Result<()> {
         let mut result = Ok(());
-        for entry in fs::read_dir(&self.0)? {
+        for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let day = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Day);
             if day.is_some_and(|day| day < today) {
@@ -186,7 +227,7 @@ impl Writing {
         let day = self.files.day(self.id.day());
         make(&day)?;
         // Also when it was there: whoever made it may not have come this far.
-        File::open(&self.files.0)?.sync_all()?;
+        File::open(&self.files.path)?.sync_all()?;
         // Unlike a rename this never replaces anything.
         fs::hard_link(self.path(), self.files.place(self.id))?;
         if let Err(error) = File::open(day).and_then(|day| day.sync_all()) {
@@ -395,6 +436,23 @@ mod tests {
         writing.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
         assert_eq!(received(Chore::Write(writing, "hello".into(), true).run()), Received::Full);
         assert_eq!((found(&files, file.file), unfinished(&files)), (None, 0));
+    }
+
+    #[test]
+    fn only_so_many_are_open_at_once() {
+        let home = tempfile::tempdir().unwrap();
+        let files = Files::open(home.path().join("uploads")).unwrap();
+        files.limit(1);
+        let (one, other) = (incoming(7, 5), incoming(8, 5));
+        let writing = begin(&files, &one);
+        let refused = Chore::Create(files.clone(), other.clone()).run();
+        assert!(matches!(refused, Outcome::Received(_, Received::Failed)), "{refused:?}");
+        assert!(matches!(Chore::Open(files.clone(), one.file).run(), Outcome::Opened(None, Opened::Failed)));
+        assert_eq!(received(Chore::Write(writing, "hello".into(), true).run()), Received::Kept);
+        // Reading, too, has its end.
+        drop(Chore::Open(files.clone(), one.file).run());
+        Errand::Abandon(begin(&files, &other)).run();
+        assert_eq!(found(&files, one.file).as_deref(), Some("hello"));
     }
 
     #[test]

@@ -76,12 +76,12 @@ pub fn check() -> Result<(), Obstacle> {
     try_ring()
 }
 
-/// How many connections there are descriptors for, once everything is open that is open at a start. What the store may come to need for
+/// How many descriptors are left for clients, once everything is open that is open at a start. What the store may come to need for
 /// its tables is set aside, and some for each shard: a store that cannot open a file writes no more.
 ///
 /// # Errors
 /// [`Obstacle::OpenFiles`] when that leaves next to nothing.
-pub fn connections_max(shards: u16, table_files_max: u16) -> Result<usize, Obstacle> {
+pub fn descriptors_left(shards: u16, table_files_max: u16) -> Result<usize, Obstacle> {
     let files = raise(libc::RLIMIT_NOFILE);
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     let aside = open + u64::from(table_files_max) + u64::from(shards) * SHARD_FILES + OTHER_FILES;
@@ -199,11 +199,11 @@ mod tests {
 
     #[test]
     fn the_stores_descriptors_are_set_aside() {
-        let few = connections_max(1, 100).expect("there are enough here");
-        let fewer = connections_max(2, 200).expect("there are enough here");
+        let few = descriptors_left(1, 100).expect("there are enough here");
+        let fewer = descriptors_left(2, 200).expect("there are enough here");
         // Other tests open and close files meanwhile.
         assert!(few > fewer && few - fewer < 300, "{few} and {fewer}");
-        assert!(matches!(connections_max(u16::MAX, u16::MAX), Err(Obstacle::OpenFiles(have, need)) if need > have));
+        assert!(matches!(descriptors_left(u16::MAX, u16::MAX), Err(Obstacle::OpenFiles(have, need)) if need > have));
     }
 
     #[test]

@@ -110,12 +110,14 @@ impl Server {
         let gauges: Arc<[Gauges]> = (0..shards).map(|_| Gauges::default()).collect();
         let pages = Arc::new(Pages::new(Arc::clone(&gauges), Arc::clone(&store)));
         let mailer = Arc::new(Mailer::new(&config.mail, &config.domain, data.path().join("mail")));
+        let left = preflight::descriptors_left(shards, tuning.open_files_max)?;
+        files.limit(left / FILES_SHARE);
         let house = House {
             clock: Clock::start(),
             acceptor: Arc::clone(&acceptor),
             peers: Arc::clone(&peers),
             gauges: Arc::clone(&gauges),
-            guests: Guests::up_to(preflight::connections_max(shards, tuning.open_files_max)?),
+            guests: Guests::up_to(left - left / FILES_SHARE),
         };
         let terms = Arc::new(facts.terms(&config, &addresses));
         let mut server = Server {
@@ -462,4 +464,6 @@ const READERS: usize = 2;
 const POOL_THREADS_MAX: usize = 8;
 /// Threads that wait for the disk on behalf of those who bring and fetch files.
 const FILES_THREADS: usize = 4;
+/// One in so many of the descriptors that clients may have is for files that they bring and fetch.
+const FILES_SHARE: usize = 8;
 const JOBS_PAGE_ROWS: usize = 1_000;

@@ -4,7 +4,7 @@
 use proto::canary::{Rule, break_rule};
 use rookery_tests::sim::{ACTS, Faults, SEEDS, run_many};
 
-const RULES: [Rule; 2] = [Rule::WriteBeforeWord, Rule::GivenOnce];
+const RULES: [Rule; 4] = [Rule::WriteBeforeWord, Rule::GivenOnce, Rule::SameIdSameMessage, Rule::MembersOnly];
 
 #[test]
 fn every_broken_rule_is_found() {

@@ -2,15 +2,17 @@
 //!
 //! The model knows little, and that little for certain: what was acknowledged arrives, a session sees nothing twice, messages of
 //! one session to another stay in order while nothing breaks, every iq has one answer, and when all is quiet the rosters of
-//! any two users agree. Sessions go on over other connections (XEP-0198): then nothing is missing, in neither direction.
+//! any two users agree. Dialogs hold what was to be kept in them, each message once and in the order in which everybody heard it;
+//! nobody hears what is said in a group but its members, and the API, the archives and the counters say the same. Sessions go on over other connections (XEP-0198): then nothing is missing, in neither direction.
 //!
 //! | | |
 //! |---|---|
 //! | `act` | what can be done, one thing at a time: a history is a list of these |
 //! | `author` | which of it is done next |
-//! | `perform` | doing it, and what everybody is told |
+//! | `perform`, `dialogs`, `calls` | doing it: by clients, in groups and their rooms, over the API |
 //! | `actor` | a client, and what it makes of what it hears |
-//! | `finish` | what must be so when all is quiet |
+//! | `gate` | what is known of something that is being changed |
+//! | `finish`, `audit` | what must be so when all is quiet: in accounts, in dialogs |
 //! | `report` | histories of many seeds, counted |
 //! | `shrink` | the shortest history found that fails as a long one does |
 //!
@@ -23,16 +25,24 @@ use crate::world::{Dice, User, World};
 
 mod act;
 mod actor;
+mod audit;
 mod author;
+mod calls;
+mod dialogs;
 mod finish;
+mod gate;
 mod perform;
 mod report;
 mod shrink;
 
 pub use act::{Act, Step};
+pub use dialogs::Place;
 pub use report::{Counts, Failure, run_many, run_one};
 
 use actor::Actor;
+use calls::Pending;
+use dialogs::{Group, Marker};
+use gate::Gate;
 use perform::Sent;
 
 /// What goes wrong in a history.
@@ -72,9 +82,25 @@ struct Sim {
     actors: BTreeMap<usize, Actor>,
     sent: BTreeMap<usize, Sent>,
     arrived: BTreeSet<usize>,
-    /// Numbers that were given so far: of clients, of messages, of requests.
-    named: [usize; 3],
+    groups: BTreeMap<usize, Group>,
+    /// Of a user and a message: whether the one has read the other.
+    read_marks: BTreeMap<(usize, usize), Gate>,
+    /// Of a user and a message: whether the one has put the other out of sight.
+    hidden: BTreeMap<(usize, usize), Gate>,
+    markers: Vec<Marker>,
+    calls: BTreeMap<usize, Pending>,
+    /// Everybody's session with the API.
+    tokens: Vec<String>,
+    /// What came of the last question to an archive.
+    archived: Vec<usize>,
+    audits: usize,
+    /// Numbers that were given so far: of clients, of messages, of requests, of groups.
+    named: [usize; 4],
+    /// How much of what goes on is talk, groups and their rooms, contacts.
+    themes: [usize; 3],
     counts: Counts,
+    /// Goes on with every act, and once more when everybody looks at what came of it.
+    clock: u64,
     aloud: bool,
 }
 
@@ -97,18 +123,33 @@ impl Sim {
     fn new(seed: u64, faults: Faults, aloud: bool) -> Sim {
         let mut world = VERONA.with(|verona| World::after_all_of(verona, seed));
         let users = NAMES.map(|name| world.user(name)).to_vec();
+        // Their passwords are tokens.
+        let tokens = users.iter().map(|user| user.password.clone()).collect();
+        let mut author = Dice::new(seed ^ 0x0ac7_0125);
+        let mut themes = [(); 3].map(|()| [0, 1, 4][author.below(3)]);
+        themes[author.below(3)] = 4;
         Sim {
             world,
             seed,
             faults,
             users,
-            author: Dice::new(seed ^ 0x0ac7_0125),
+            author,
             luck: Dice::new(seed),
             actors: BTreeMap::new(),
             sent: BTreeMap::new(),
             arrived: BTreeSet::new(),
-            named: [0; 3],
+            groups: BTreeMap::new(),
+            read_marks: BTreeMap::new(),
+            hidden: BTreeMap::new(),
+            markers: Vec::new(),
+            calls: BTreeMap::new(),
+            tokens,
+            archived: Vec::new(),
+            audits: 0,
+            named: [0; 4],
+            themes,
             counts: Counts::default(),
+            clock: 0,
             aloud,
         }
     }
@@ -131,6 +172,7 @@ impl Sim {
 
     fn carry_out(&mut self, step: &Step) {
         self.counts.acts += 1;
+        self.clock += 1;
         self.tell(|| format!("{step}"));
         self.world.reseed(step.chance);
         self.luck = Dice::new(step.chance ^ 0x10c4);
@@ -138,6 +180,7 @@ impl Sim {
         for _ in 0..step.deeds {
             self.world.step();
         }
+        self.clock += 1;
         self.read();
     }
 

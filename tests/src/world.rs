@@ -22,6 +22,7 @@ use proto::jid::Domain;
 use proto::jid::user::{AppId, UserId};
 use proto::limits::Limits;
 use proto::model;
+use proto::model::dialog::{self, Pairs};
 use proto::model::directory::{self, AppKeys, SERVER};
 use proto::model::jobs::{self, JOBS};
 use proto::owner::{AccountId, Owner};
@@ -37,7 +38,7 @@ pub mod client;
 pub mod users;
 
 pub use client::{Client, Showing, Transport};
-pub use users::User;
+pub use users::{Answer, Call, User};
 
 /// The chat domain of every world.
 pub const DOMAIN: &str = "localhost";
@@ -315,6 +316,11 @@ impl World {
         proto::account::Account::load(id, DOMAIN, rows).expect("as it was written")
     }
 
+    /// What the ids of private dialogs are made with.
+    pub fn pairs(&self) -> Pairs {
+        self.terms.site.pairs.clone()
+    }
+
     /// How many owners are in memory.
     pub fn owners(&self) -> usize {
         self.shards.iter().map(Shard::owners).sum()
@@ -409,6 +415,14 @@ impl World {
             let place = usize::from(self.places.of(&job.from));
             let now = self.tick_of_clock();
             self.shards[place].repeat_job(now, job);
+            self.after(place);
+        }
+        // Dialogs whose members' lists may be behind say again where they stand.
+        for (key, _) in self.table(&dialog::DIRTY) {
+            let owner = dialog::owner_of(&key).expect("as it was written");
+            let place = usize::from(self.places.of(&owner));
+            let now = self.tick_of_clock();
+            self.shards[place].command(now, owner, dialog::Command::Announce.into());
             self.after(place);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::dialogs::Place;
 use super::{NAMES, RESOURCES};
 
 /// One thing that is done.
@@ -74,6 +75,121 @@ pub enum Act {
         /// About whom.
         about: usize,
     },
+    /// It goes into a group's room, or says there that it is there.
+    Enter {
+        /// Who.
+        who: usize,
+        /// Which group's.
+        group: usize,
+        /// Whether it wants to be told what was said.
+        history: bool,
+    },
+    /// It goes out of a room.
+    Exit {
+        /// Who.
+        who: usize,
+        /// Which group's.
+        group: usize,
+    },
+    /// It says something in a room.
+    Say {
+        /// Who.
+        who: usize,
+        /// Which group's.
+        group: usize,
+        /// The message's number.
+        number: usize,
+        /// It is to be kept.
+        save: bool,
+    },
+    /// It sends a message that its user has sent before, with the same id.
+    Again {
+        /// Who.
+        who: usize,
+        /// The message's number.
+        number: usize,
+    },
+    /// It says in a room that it has shown a message.
+    Displayed {
+        /// Who.
+        who: usize,
+        /// The change's number.
+        call: usize,
+        /// The message's number.
+        number: usize,
+    },
+    /// A user makes a group, over the API as in all that follows.
+    Create {
+        /// The call's number.
+        call: usize,
+        /// Which user.
+        by: usize,
+        /// The group's number.
+        group: usize,
+        /// The others in it.
+        others: Vec<usize>,
+    },
+    /// A user takes others into a group, or out of it.
+    Change {
+        /// The call's number.
+        call: usize,
+        /// Which user.
+        by: usize,
+        /// Which group.
+        group: usize,
+        /// Who comes in.
+        push: Option<usize>,
+        /// Who goes out.
+        pull: Option<usize>,
+    },
+    /// A user leaves a group, or ends it.
+    Delete {
+        /// The call's number.
+        call: usize,
+        /// Which user.
+        by: usize,
+        /// Which group.
+        group: usize,
+        /// For all.
+        force: bool,
+    },
+    /// A user writes a message.
+    Post {
+        /// The call's number.
+        call: usize,
+        /// Which user.
+        by: usize,
+        /// The message's number.
+        message: usize,
+        /// Where.
+        place: Place,
+        /// Whether it goes out to clients.
+        live: bool,
+    },
+    /// A user has read a message, or all of a dialog, or has not.
+    Read {
+        /// The call's number.
+        call: usize,
+        /// Which user.
+        by: usize,
+        /// Where.
+        place: Place,
+        /// The message's number.
+        message: Option<usize>,
+        /// Read, or not.
+        read: bool,
+    },
+    /// A user takes a message away.
+    Remove {
+        /// The call's number.
+        call: usize,
+        /// Which user.
+        by: usize,
+        /// The message's number.
+        message: usize,
+        /// For all.
+        force: bool,
+    },
     /// It wants to know what has been taken care of.
     Count {
         /// Who.
@@ -118,9 +234,21 @@ impl Act {
             | Act::Ask { who, .. }
             | Act::Count { who }
             | Act::Leave { who }
+            | Act::Enter { who, .. }
+            | Act::Exit { who, .. }
+            | Act::Say { who, .. }
+            | Act::Again { who, .. }
+            | Act::Displayed { who, .. }
             | Act::Cut { who }
             | Act::Stall { who, .. } => Some(who),
-            Act::Pass { .. } | Act::Crash => None,
+            Act::Create { .. }
+            | Act::Change { .. }
+            | Act::Delete { .. }
+            | Act::Post { .. }
+            | Act::Read { .. }
+            | Act::Remove { .. }
+            | Act::Pass { .. }
+            | Act::Crash => None,
         }
     }
 
@@ -150,6 +278,37 @@ impl fmt::Display for Act {
             Act::Forget { who, contact, .. } => write!(f, "client {who} removes {}", NAMES[*contact]),
             Act::Ask { who, id, kind, about } => {
                 write!(f, "client {who} asks question {kind} about {} (q{id})", NAMES[*about])
+            }
+            Act::Enter { who, group, history } => {
+                let history = if *history { ", and wants to hear what was said" } else { "" };
+                write!(f, "client {who} enters the room of g{group}{history}")
+            }
+            Act::Exit { who, group } => write!(f, "client {who} leaves the room of g{group}"),
+            Act::Say { who, group, number, save } => {
+                let save = if *save { ", to be kept" } else { "" };
+                write!(f, "client {who} says {number} in g{group}{save}")
+            }
+            Act::Again { who, number } => write!(f, "client {who} sends message {number} again"),
+            Act::Displayed { who, number, .. } => write!(f, "client {who} says that it has shown {number}"),
+            Act::Create { by, group, others, .. } => {
+                let others: Vec<&str> = others.iter().map(|user| NAMES[*user]).collect();
+                write!(f, "{} makes g{group} with {}", NAMES[*by], others.join(", "))
+            }
+            Act::Change { by, group, push, pull, .. } => {
+                let name = |user: &Option<usize>| user.map_or("nobody", |user| NAMES[user]);
+                write!(f, "{} takes {} into g{group} and {} out", NAMES[*by], name(push), name(pull))
+            }
+            Act::Delete { by, group, force: true, .. } => write!(f, "{} ends g{group}", NAMES[*by]),
+            Act::Delete { by, group, force: false, .. } => write!(f, "{} leaves g{group}", NAMES[*by]),
+            Act::Post { by, message, place, live, .. } => {
+                write!(f, "{} posts {message} to {place:?}{}", NAMES[*by], if *live { ", live" } else { "" })
+            }
+            Act::Read { by, place, message, read, .. } => {
+                let which = message.map_or_else(|| format!("all of {place:?}"), |number| number.to_string());
+                write!(f, "{} marks {which} as {}", NAMES[*by], if *read { "read" } else { "not read" })
+            }
+            Act::Remove { by, message, force, .. } => {
+                write!(f, "{} takes {message} away{}", NAMES[*by], if *force { " for all" } else { "" })
             }
             Act::Count { who } => write!(f, "client {who} asks for a count"),
             Act::Leave { who } => write!(f, "client {who} leaves"),

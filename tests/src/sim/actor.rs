@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::world::Client;
 
+use super::calls::{is_refused, number_in};
+use super::dialogs::Place;
 use super::{Faults, Sim};
 
 pub(super) struct Actor {
@@ -22,6 +24,12 @@ pub(super) struct Actor {
     pub seen: BTreeSet<usize>,
     /// The last message seen of each sending client.
     last: HashMap<usize, usize>,
+    /// The rooms it has gone into, and since when it knows that it is there.
+    pub rooms: BTreeMap<usize, Option<u64>>,
+    /// When it last went into each room.
+    pub entering: BTreeMap<usize, u64>,
+    /// What it heard in each room, in this order.
+    pub heard_in: BTreeMap<usize, Vec<usize>>,
     /// How many answers came to each request.
     pub asked: BTreeMap<usize, usize>,
 }
@@ -51,6 +59,9 @@ impl Actor {
             count: 0,
             seen: BTreeSet::new(),
             last: HashMap::new(),
+            rooms: BTreeMap::new(),
+            entering: BTreeMap::new(),
+            heard_in: BTreeMap::new(),
             asked: BTreeMap::new(),
         }
     }
@@ -80,6 +91,7 @@ impl Sim {
                 self.actor(who).alive = false;
             }
         }
+        self.read_answers();
     }
 
     /// A client of which it is known that it is there.
@@ -95,7 +107,10 @@ impl Sim {
         if counts && ["<message", "<presence", "<iq"].iter().any(|name| element.starts_with(name)) {
             actor.count += 1;
         }
-        if element.starts_with("<message") {
+        let stanza = ["<message", "<presence"].iter().any(|name| element.starts_with(name));
+        if stanza && attribute(element, "from").is_some_and(|from| from.contains("@muc.")) && !element.contains(MAM) {
+            self.hear_from_room(who, element);
+        } else if element.starts_with("<message") {
             self.hear_message(who, element);
         } else if element.starts_with("<enabled ") {
             if let Some(token) = attribute(element, "id") {
@@ -134,11 +149,23 @@ impl Sim {
         assert!(count >= actor.handled, "client {who}: {} stanzas were handled, now {count}", actor.handled);
         let before = std::mem::replace(&mut actor.handled, count);
         let messages: Vec<usize> = actor.sent[before..count].iter().filter_map(|(_, message)| *message).collect();
-        for number in messages {
-            if let Some(sent) = self.sent.get_mut(&number) {
-                self.counts.acknowledged += u64::from(!sent.acknowledged);
-                sent.acknowledged = true;
-            }
+        messages.into_iter().for_each(|number| self.taken(who, number));
+    }
+
+    /// A message of a client is taken care of.
+    fn taken(&mut self, who: usize, number: usize) {
+        let now = self.now();
+        let Some(sent) = self.sent.get(&number) else { return };
+        let kept = sent.save
+            && match sent.place {
+                Place::Group(group) => sent.sure && self.is_surely_in(who, group, sent.since),
+                Place::Pair(..) => true,
+            };
+        let sent = self.sent.get_mut(&number).expect("it was there just now");
+        self.counts.acknowledged += u64::from(!sent.acknowledged);
+        sent.acknowledged = true;
+        if kept {
+            sent.saved_by.get_or_insert(now);
         }
     }
 
@@ -156,23 +183,33 @@ impl Sim {
     }
 
     fn hear_message(&mut self, who: usize, element: &str) {
-        let id = attribute(element, "id").expect("messages here have ids");
-        let number = usize::from_str_radix(id, 16).expect("a number");
-        assert!(attribute(element, "type") != Some("error"), "client {who}: chat is never refused here: {element}");
+        // What has no text is about a message: a marker, a copy out of an archive.
+        let Some(number) = number_in(element) else { return };
+        if element.contains(MAM) {
+            return self.archived.push(number);
+        }
+        assert!(!is_refused(element), "client {who}: chat is never refused here: {element}");
         let sent = self.sent.get(&number).expect("somebody sent it");
-        let (by, to, direct) = (sent.by, sent.to, sent.direct);
+        let (by, direct, repeated, user) = (sent.by, sent.resource.is_some(), sent.repeated, sent.user);
+        let Place::Pair(one, other) = sent.place else { panic!("client {who}: said in a room: {element}") };
+        let to = if one == user { other } else { one };
         let calm = self.faults == Faults::Calm;
         let actor = self.actor(who);
-        assert_eq!(to, actor.user, "client {who} received another's message: {element}");
-        assert!(actor.seen.insert(number), "client {who} received twice: {element}");
-        if calm && !direct {
+        // What is posted comes to the one who posts it, too.
+        assert!(actor.user == to || (actor.user == user && by.is_none()), "client {who} heard another's: {element}");
+        assert!(actor.seen.insert(number) || repeated, "client {who} received twice: {element}");
+        if let Some(by) = by.filter(|_| calm && !direct && !repeated) {
             let last = actor.last.insert(by, number);
             assert!(last.is_none_or(|last| last < number), "client {who}: out of order after {last:?}: {element}");
         }
         self.counts.delivered += 1;
-        self.arrived.insert(number);
+        if self.actors[&who].user == to {
+            self.arrived.insert(number);
+        }
     }
 }
+
+const MAM: &str = "urn:xmpp:mam:2";
 
 /// Payload and attributes are passed on as the sender quoted them.
 pub(super) fn attribute<'a>(element: &'a str, name: &str) -> Option<&'a str> {

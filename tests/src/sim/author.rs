@@ -1,9 +1,13 @@
 //! What is done next: of everything that somebody could do now, something that the dice decide on.
 
+use super::dialogs::Place;
+use super::perform::Sent;
 use super::{Act, Faults, NAMES, RESOURCES, Sim, Step};
 
 /// Clients at a time.
 const CLIENTS_MAX: usize = 8;
+/// Groups that are made in one history.
+const GROUPS_MAX: usize = 4;
 
 impl Sim {
     pub(super) fn next_step(&mut self) -> Step {
@@ -23,15 +27,19 @@ impl Sim {
             return self.arrival();
         }
         let who = self.one_of(&active);
+        let [talk, groups, contacts] = self.themes;
         match self.author.below(100) {
-            0..50 => self.message(who),
-            50..60 => Act::Presence { who, kind: self.author.below(5) },
-            60..75 => self.subscription(who),
-            75..82 => {
+            0..75 => match self.author.below(talk + groups + contacts) {
+                theme if theme < talk => self.message(who),
+                theme if theme < talk + groups => self.group(who),
+                _ => self.subscription(who),
+            },
+            75..79 => Act::Presence { who, kind: self.author.below(5) },
+            79..83 => {
                 let id = self.next_number(2);
                 Act::Ask { who, id, kind: self.author.below(4), about: self.author.below(NAMES.len()) }
             }
-            82..92 => Act::Count { who },
+            83..92 => Act::Count { who },
             92..97 if self.faults == Faults::Cuts && self.author.percent(60) => Act::Cut { who },
             92..97 => Act::Leave { who },
             97..99 if self.faults == Faults::Cuts => Act::Stall { who, stalled: !self.actor(who).stalled },
@@ -48,7 +56,7 @@ impl Sim {
         all[self.author.below(all.len())]
     }
 
-    /// A number that no client, no message or no request has had.
+    /// A number that no client, no message, no request or no group has had.
     fn next_number(&mut self, of: usize) -> usize {
         self.named[of] += 1;
         self.named[of]
@@ -66,10 +74,96 @@ impl Sim {
     }
 
     fn message(&mut self, who: usize) -> Act {
+        match self.author.below(20) {
+            0 | 1 => {
+                let user = self.actors[&who].user;
+                let theirs = |sent: &Sent| sent.user == user && sent.save && sent.by.is_some();
+                let theirs: Vec<usize> = self.numbers(theirs);
+                if !theirs.is_empty() {
+                    return Act::Again { who, number: self.one_of(&theirs) };
+                }
+            }
+            2..5 => return self.call_about_message(),
+            _ => {}
+        }
         let number = self.next_number(1);
         let to = self.author.below(NAMES.len());
         let resource = self.author.percent(25).then(|| self.author.below(RESOURCES.len()));
         Act::Message { who, number, to, resource, save: self.author.percent(40) }
+    }
+
+    fn numbers(&self, are: impl Fn(&Sent) -> bool) -> Vec<usize> {
+        self.sent.iter().filter(|(_, sent)| are(sent)).map(|(number, _)| *number).collect()
+    }
+
+    /// A call of the API that makes, marks or takes away a message.
+    fn call_about_message(&mut self) -> Act {
+        let (call, by) = (self.next_number(2), self.author.below(NAMES.len()));
+        let other = (by + 1 + self.author.below(NAMES.len() - 1)) % NAMES.len();
+        let known: Vec<usize> = self.numbers(|sent| sent.id.is_some() && sent.save);
+        let message = (!known.is_empty()).then(|| self.one_of(&known));
+        match (self.author.below(10), message) {
+            (0..4, Some(message)) => {
+                let place = self.sent[&message].place;
+                let message = Some(message).filter(|_| self.author.percent(80));
+                Act::Read { call, by, place, message, read: self.author.percent(75) }
+            }
+            (4, Some(message)) => Act::Remove { call, by, message, force: self.author.percent(50) },
+            (5, Some(message)) => {
+                let by = self.sent[&message].user;
+                Act::Remove { call, by, message, force: true }
+            }
+            (_, _) => {
+                let groups: Vec<usize> = self.groups.keys().copied().collect();
+                let place = match groups.is_empty() || self.author.percent(40) {
+                    true => Place::of_two(by, other),
+                    false => Place::Group(self.one_of(&groups)),
+                };
+                Act::Post { call, by, message: self.next_number(1), place, live: self.author.percent(70) }
+            }
+        }
+    }
+
+    fn group(&mut self, who: usize) -> Act {
+        let groups: Vec<usize> = self.groups.keys().copied().collect();
+        let full = groups.len() >= GROUPS_MAX;
+        if groups.is_empty() || (!full && self.author.percent(5)) {
+            let others: Vec<usize> = (0..NAMES.len()).filter(|_| self.author.percent(60)).collect();
+            let by = self.author.below(NAMES.len());
+            let others = if others.iter().all(|user| *user == by) { vec![(by + 1) % NAMES.len()] } else { others };
+            return Act::Create { call: self.next_number(2), by, group: self.next_number(3), others };
+        }
+        let group = self.one_of(&groups);
+        let inside: Vec<usize> = self.actors[&who].rooms.keys().copied().collect();
+        match self.author.below(100) {
+            0..50 if !inside.is_empty() => {
+                let (group, number) = (self.one_of(&inside), self.next_number(1));
+                Act::Say { who, group, number, save: self.author.percent(60) }
+            }
+            0..50 => Act::Enter { who, group, history: self.author.percent(40) },
+            50..53 => Act::Say { who, group, number: self.next_number(1), save: self.author.percent(60) },
+            53..57 => Act::Exit { who, group },
+            57..67 => {
+                let said = self.numbers(|sent| sent.place == Place::Group(group) && sent.save && sent.id.is_some());
+                if said.is_empty() {
+                    return Act::Enter { who, group, history: true };
+                }
+                let number = self.one_of(&said);
+                Act::Displayed { who, call: self.next_number(2), number }
+            }
+            67..83 => self.call_about_message(),
+            83..98 => {
+                let owner = self.groups[&group].owner;
+                let by = if self.author.percent(60) { owner } else { self.author.below(NAMES.len()) };
+                let push = self.author.percent(60).then(|| self.author.below(NAMES.len()));
+                let pull = (push.is_none() || self.author.percent(20)).then(|| self.author.below(NAMES.len()));
+                Act::Change { call: self.next_number(2), by, group, push, pull: pull.filter(|_| push != pull) }
+            }
+            _ => {
+                let by = self.author.below(NAMES.len());
+                Act::Delete { call: self.next_number(2), by, group, force: self.author.percent(30) }
+            }
+        }
     }
 
     fn subscription(&mut self, who: usize) -> Act {

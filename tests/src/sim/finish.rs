@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::world::account_id;
 
 use super::actor::Session;
+use super::dialogs::Place;
+use super::perform::Sent;
 use super::{Actor, Counts, Sim};
 
 /// How often everybody looks whether something came before a history ends.
@@ -14,6 +16,7 @@ impl Sim {
     /// Everybody who lives comes to rest, and everybody's last client fetches what waits.
     pub(super) fn finish(mut self) -> Counts {
         self.world.reseed(self.seed ^ 0xf171);
+        self.clock += 1;
         let alive = |actor: &Actor| actor.alive;
         let here: Vec<usize> = self.actors.iter().filter(|(_, actor)| alive(actor)).map(|(who, _)| *who).collect();
         for &who in &here {
@@ -27,6 +30,9 @@ impl Sim {
             assert!(unanswered.is_empty(), "client {who} was never answered: {unanswered:?}");
             assert_eq!(actor.handled, actor.sent.len(), "client {who}: stanzas never acknowledged");
         }
+        assert!(self.calls.is_empty(), "calls were never answered: {:?}", self.calls.keys());
+        self.settle_markers();
+        self.compare_rooms();
         for &who in &here {
             if self.actors[&who].alive {
                 let client = self.actor(who).client;
@@ -39,10 +45,12 @@ impl Sim {
             self.world.pass(Duration::from_secs(310));
         }
         self.everybody_comes();
-        let acknowledged = self.sent.iter().filter(|(_, sent)| sent.acknowledged);
+        let to_arrive = |sent: &Sent| sent.acknowledged && sent.by.is_some() && matches!(sent.place, Place::Pair(..));
+        let acknowledged = self.sent.iter().filter(|(_, sent)| to_arrive(sent));
         let lost: Vec<_> = acknowledged.filter(|(number, _)| !self.arrived.contains(number)).collect();
         assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
         self.compare_rosters();
+        self.audit();
         self.counts.steps = self.world.deeds();
         self.counts
     }
@@ -92,4 +100,4 @@ impl Sim {
 }
 
 /// The numbers of everybody's last clients begin here.
-const LAST: usize = 1 << 32;
+pub(super) const LAST: usize = 1 << 32;

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::actor::Session;
+use super::dialogs::Place;
+use super::gate::Gate;
 use super::{Act, Actor, Faults, RESOURCES, Sim};
 
 pub(super) const SAVE: &str = "<extraParams xmlns='jabber:client'><save_to_history>1</save_to_history></extraParams>";
@@ -10,12 +12,60 @@ pub(super) const SAVE: &str = "<extraParams xmlns='jabber:client'><save_to_histo
 /// A message of the model.
 #[derive(Debug)]
 pub(super) struct Sent {
-    /// The client that sent it.
-    pub by: usize,
-    pub to: usize,
+    /// The client that sent it; none over the API.
+    pub by: Option<usize>,
+    pub user: usize,
+    pub place: Place,
     /// To one resource, and so perhaps ahead of what waits for the account.
-    pub direct: bool,
+    pub resource: Option<usize>,
+    /// It is to be kept.
+    pub save: bool,
+    /// Its id, once that is known.
+    pub id: Option<String>,
+    /// When it was sent.
+    pub since: u64,
+    /// When it was known to be kept.
+    pub saved_by: Option<u64>,
     pub acknowledged: bool,
+    pub refused: bool,
+    /// It was sent more than once.
+    pub repeated: bool,
+    /// In a room: whoever said it was known to be in there.
+    pub sure: bool,
+    /// Whether it was taken away.
+    pub removed: Gate,
+    /// Somebody wanted that.
+    pub removals: bool,
+}
+
+impl Sent {
+    pub fn new(by: Option<usize>, user: usize, place: Place, save: bool, since: u64) -> Sent {
+        Sent {
+            by,
+            user,
+            place,
+            resource: None,
+            save,
+            id: None,
+            since,
+            saved_by: None,
+            acknowledged: false,
+            refused: false,
+            repeated: false,
+            sure: false,
+            removed: Gate::new(false),
+            removals: false,
+        }
+    }
+
+    /// Whether it was taken away, if that is known: one that is sent again afterwards is another of the same id.
+    pub fn is_removed(&self) -> Option<bool> {
+        if self.came_back() { None } else { self.removed.is_open() }
+    }
+
+    pub fn came_back(&self) -> bool {
+        self.repeated && self.removals
+    }
 }
 
 impl Sim {
@@ -55,8 +105,13 @@ impl Sim {
                 let client = actor.client;
                 self.world.set_stalled(client, stalled);
             }
-            Act::Pass { secs } => self.world.pass(Duration::from_secs(secs)),
+            Act::Pass { secs } => {
+                self.world.pass(Duration::from_secs(secs));
+                self.read();
+                self.settle_markers();
+            }
             Act::Crash => self.crash(),
+            ref other => self.perform_in_dialog(other),
         }
     }
 
@@ -106,7 +161,12 @@ impl Sim {
 
     fn send_message(&mut self, who: usize, number: usize, to: usize, resource: Option<usize>, save: bool) {
         let address = self.address(to, resource);
-        self.sent.insert(number, Sent { by: who, to, direct: resource.is_some(), acknowledged: false });
+        let user = self.actor(who).user;
+        // What one sends to oneself is not kept.
+        let save = save && to != user;
+        let mut sent = Sent::new(Some(who), user, Place::of_two(user, to), save, self.now());
+        (sent.resource, sent.id) = (resource, Some(format!("{number:024x}")));
+        self.sent.insert(number, sent);
         self.counts.messages += 1;
         let save = if save { SAVE } else { "" };
         let xml =
@@ -121,6 +181,10 @@ impl Sim {
             2 => "<presence><show>away</show></presence>",
             _ => "<presence/>",
         };
+        if kind == 0 {
+            // Nobody who is away is in a room.
+            self.actor(who).rooms.clear();
+        }
         self.stanza(who, xml, None);
     }
 
@@ -158,6 +222,7 @@ impl Sim {
         // What was written to a socket arrives; what was not is as lost as the socket's own buffers would be.
         self.world.flush();
         self.read();
+        self.lose_calls();
         self.world.crash();
         self.actors.values_mut().for_each(|actor| actor.alive = false);
     }

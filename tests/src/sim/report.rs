@@ -30,6 +30,10 @@ pub struct Counts {
     pub delivered: u64,
     /// Requests that were, or had to be, answered.
     pub requests: u64,
+    /// Calls of the API that raced with the rest.
+    pub calls: u64,
+    /// Dialogs that were looked through in the end, each through every member's eyes.
+    pub views: u64,
     /// Elements that clients heard.
     pub heard: u64,
 }
@@ -45,6 +49,8 @@ impl AddAssign for Counts {
         self.acknowledged += other.acknowledged;
         self.delivered += other.delivered;
         self.requests += other.requests;
+        self.calls += other.calls;
+        self.views += other.views;
         self.heard += other.heard;
     }
 }
@@ -53,9 +59,9 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { histories, acts, steps, faults, resumed, .. } = self;
         write!(f, "{histories} histories, {acts} acts, {steps} steps, {faults} faults, {resumed} sessions resumed; ")?;
-        let Counts { messages, acknowledged, delivered, requests, .. } = self;
+        let Counts { messages, acknowledged, delivered, requests, calls, views, .. } = self;
         write!(f, "{messages} messages sent, {acknowledged} acknowledged, {delivered} deliveries checked; ")?;
-        write!(f, "{requests} requests")
+        write!(f, "{requests} requests and {calls} calls; {views} dialogs looked through")
     }
 }
 

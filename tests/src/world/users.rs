@@ -24,6 +24,10 @@ pub struct User {
     pub password: String,
 }
 
+/// A call of the API that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call(usize);
+
 /// An HTTP answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -139,6 +143,13 @@ impl World {
 
     /// Makes a call of the API on a connection of its own, and waits for the answer.
     pub fn call(&mut self, method: &str, target: &str, token: &str, body: &str) -> Answer {
+        let call = self.ask(method, target, token, body);
+        self.settle();
+        self.answer(call).unwrap_or_else(|| panic!("{method} {target} was not answered"))
+    }
+
+    /// Makes a call of the API on a connection of its own, and lets nothing happen yet.
+    pub fn ask(&mut self, method: &str, target: &str, token: &str, body: &str) -> Call {
         let pipe = self.open(Port::Http, true);
         let token = if token.is_empty() { String::new() } else { format!("QB-Token: {token}\r\n") };
         let request = format!(
@@ -147,9 +158,13 @@ impl World {
             body.len()
         );
         self.pipes[pipe].to_server.extend_from_slice(request.as_bytes());
-        self.settle();
-        let answer = Answer::take(&mut self.pipes[pipe].to_client);
-        self.cut(pipe);
-        answer.unwrap_or_else(|| panic!("{method} {target} was not answered"))
+        Call(pipe)
+    }
+
+    /// What came of a call, if it has come, also when the connection was gone right after it.
+    pub fn answer(&mut self, call: Call) -> Option<Answer> {
+        let answer = Answer::take(&mut self.pipes[call.0].to_client)?;
+        self.cut(call.0);
+        Some(answer)
     }
 }

@@ -1,0 +1,143 @@
+//! Calls of the API that race with everything else: what they ask for is possible from when they are made, and certain once they are
+//! answered.
+
+use crate::world::{Answer, Call};
+
+use super::Sim;
+use super::actor::attribute;
+use super::dialogs::Place;
+
+/// A call that is not answered yet.
+pub(super) struct Pending {
+    call: Call,
+    /// Whose it is.
+    pub by: usize,
+    pub wish: Wish,
+    /// When it was made.
+    pub since: u64,
+}
+
+/// What a call is to bring about.
+#[derive(Clone, Debug)]
+pub(super) enum Wish {
+    Create { group: usize },
+    Change { group: usize, push: Option<usize>, pull: Option<usize> },
+    Delete { group: usize, force: bool },
+    Post { message: usize },
+    Read { place: Place, numbers: Vec<usize>, all: bool },
+    Remove { message: usize, force: bool },
+}
+
+impl Sim {
+    /// Makes a call in the name of a user.
+    pub(super) fn call(&mut self, number: usize, by: usize, method: &str, target: &str, body: &str, wish: Wish) {
+        self.tell(|| format!("    {} calls {method} {target} {body}", self.users[by].name));
+        self.counts.calls += 1;
+        let token = self.tokens[by].clone();
+        let call = self.world.ask(method, target, &token, body);
+        self.calls.insert(number, Pending { call, by, wish, since: self.now() });
+    }
+
+    /// Looks at which calls were answered.
+    pub(super) fn read_answers(&mut self) {
+        let all: Vec<(usize, Call)> = self.calls.iter().map(|(number, pending)| (*number, pending.call)).collect();
+        for (number, call) in all {
+            if let Some(answer) = self.world.answer(call) {
+                let pending = self.calls.remove(&number).expect("it was there just now");
+                self.tell(|| format!("    call {number} is answered: {} {}", answer.code, answer.body));
+                assert!(answer.code < 500, "call {number} ({:?}) fails: {answer:?}", pending.wish);
+                self.answered(number, &pending, &answer);
+            }
+        }
+    }
+
+    /// The server is gone, and with it all answers.
+    pub(super) fn lose_calls(&mut self) {
+        self.read_answers();
+        self.calls.clear();
+        let now = self.now();
+        for group in self.groups.values_mut() {
+            group.alive.lose_all(now);
+            group.members.iter_mut().for_each(|gate| gate.lose_all(now));
+        }
+        self.read_marks.values_mut().for_each(|gate| gate.lose_all(now));
+        self.hidden.values_mut().for_each(|gate| gate.lose_all(now));
+        self.sent.values_mut().for_each(|sent| sent.removed.lose_all(now));
+        self.markers.clear();
+    }
+
+    fn answered(&mut self, number: usize, pending: &Pending, answer: &Answer) {
+        let made = answer.code < 300;
+        let now = self.now();
+        match pending.wish.clone() {
+            Wish::Create { group } => {
+                assert!(made, "a group of users who exist is refused: {answer:?}");
+                let id = answer.json()["_id"].as_str().expect("an id").to_owned();
+                let group = self.groups.get_mut(&group).expect("it is being made");
+                group.id = Some(id);
+                group.alive.end(number, true, now);
+                group.members.iter_mut().for_each(|gate| gate.end(number, true, now));
+            }
+            Wish::Change { group, push, pull } => {
+                let group = self.groups.get_mut(&group).expect("it was there");
+                for user in push.into_iter().chain(pull) {
+                    group.members[user].end(number, made, now);
+                }
+                if made && group.may_be_empty() {
+                    group.alive.forget(now);
+                }
+            }
+            Wish::Delete { group, force } => {
+                let group = self.groups.get_mut(&group).expect("it was there");
+                if force {
+                    group.alive.end(number, made, now);
+                } else {
+                    group.members[pending.by].end(number, made, now);
+                    if made && group.may_be_empty() {
+                        group.alive.forget(now);
+                    }
+                }
+            }
+            Wish::Post { message } => {
+                let sent = self.sent.get_mut(&message).expect("it was posted");
+                if made {
+                    sent.id = Some(answer.json()["_id"].as_str().expect("an id").to_owned());
+                    sent.acknowledged = true;
+                    sent.saved_by = Some(now);
+                    self.counts.acknowledged += 1;
+                } else {
+                    sent.refused = true;
+                }
+            }
+            Wish::Read { place, numbers, all } => {
+                for message in numbers {
+                    let gate = self.read_marks.get_mut(&(pending.by, message));
+                    gate.expect("it is being marked").end(number, made, now);
+                }
+                if all {
+                    // Whether it came to what was said meanwhile, nobody knows.
+                    self.forget_marks(pending.by, place, pending.since);
+                }
+            }
+            Wish::Remove { message, force } => {
+                if force {
+                    self.sent.get_mut(&message).expect("it was sent").removed.end(number, made, now);
+                } else {
+                    let gate = self.hidden.get_mut(&(pending.by, message));
+                    gate.expect("it is being hidden").end(number, made, now);
+                }
+            }
+        }
+    }
+}
+
+/// The number in the text of a message, if it has one.
+pub(super) fn number_in(element: &str) -> Option<usize> {
+    let (_, rest) = element.split_once("<body>")?;
+    rest.split_once("</body>")?.0.parse().ok()
+}
+
+/// The type of a stanza that was refused.
+pub(super) fn is_refused(element: &str) -> bool {
+    attribute(element, "type") == Some("error")
+}

@@ -17,6 +17,7 @@ use crate::effect::{Effect, Ending, Note, ReplyTo, SessionId, Site, Turn};
 use crate::error::{Condition, StreamCondition, StreamError};
 use crate::ext::archive::Prefs;
 use crate::ext::pep::Pep;
+use crate::ext::push;
 use crate::ext::{self, fast};
 use crate::jid::FullJid;
 use crate::limits::RESOURCES_MAX;
@@ -45,6 +46,7 @@ mod parked;
 mod passing;
 mod presence;
 pub(crate) mod privacy;
+mod pushing;
 pub mod resumption;
 pub mod roster;
 mod rounds;
@@ -66,6 +68,7 @@ use parked::Parked;
 use presence::Presence;
 use privacy::Privacy;
 use privacy::lists::Lists;
+use pushing::Push;
 use resumption::{Ended, Resumption};
 use roster::Roster;
 use rounds::UnderWay;
@@ -114,6 +117,8 @@ pub struct Account {
     pep: Option<Box<Pep>>,
     /// What is known of the user's clients. XEP-0115
     known_caps: KnownCaps,
+    /// By which services the user's clients want to be called, if any. XEP-0357
+    push: Option<Box<Push>>,
 }
 
 /// One connected resource.
@@ -236,6 +241,7 @@ impl Account {
             .and(Prefs::reads(id))
             .and(Pep::reads(id))
             .and(Lists::reads(id))
+            .and(push::reads(id))
     }
 
     /// The account in these rows; one of a user who does not exist is there too, and answers as RFC 6121 §8.5.1 wants.
@@ -250,6 +256,7 @@ impl Account {
             archiving: Prefs::load(&mut rows)?,
             pep: Pep::load(id, &mut rows)?,
             privacy: Privacy::load(&mut rows)?,
+            push: Push::load(&mut rows)?,
             told_seen: None,
             sessions: Vec::new(),
             draining: None,
@@ -518,6 +525,7 @@ impl Account {
                     // Before the new password is on disk: a crash between the two must not leave them to be used.
                     let mut batch = Batch::default();
                     fast::forget_all(self.id, &mut batch);
+                    self.forgets_services(&mut batch);
                     turn.out.write(batch);
                 }
                 let answer = record::apply(self.id, command, &mut rows, &mut self.record, turn)?;
@@ -573,6 +581,7 @@ impl Account {
         self.archiving = None;
         self.pep = None;
         self.privacy = None;
+        self.push = None;
     }
 
     /// Ends every session: the password that opened them is no longer the user's.
@@ -602,7 +611,9 @@ pub fn absent(id: AccountId, note: Note, turn: &mut Turn<'_>) -> Option<Note> {
             inbox::apply(id, command, false, turn);
             None
         }
-        Note::Stanza(parcel) if parcel.is_of_the_moment() && !parcel.look.has_hooks() => {
+        Note::Stanza(parcel)
+            if parcel.is_of_the_moment() && !parcel.look.has_hooks() && !pushing::may_end_service(&parcel) =>
+        {
             incoming::settle(&parcel, id, turn);
             None
         }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::{Answer, Command};
 use crate::component::Settings;
 use crate::ext::chain::Chain;
-use crate::ext::{self, Contacts, Service, Uploads, Usual};
+use crate::ext::{self, Contacts, Included, Service, Uploads, Usual};
 use crate::jid::user::UserId;
 use crate::limits::Limits;
 use crate::model::dialog::{OccupantIds, Pairs};
@@ -292,6 +292,8 @@ pub struct Site {
     pub uploads: Option<Arc<Uploads>>,
     /// The components that may connect. XEP-0114
     pub components: Arc<[Settings]>,
+    /// What push services are told of messages. XEP-0357
+    pub pushed: Included,
     /// What the ids of private dialogs are made with.
     pub pairs: Pairs,
     /// The extensions that look at messages: all there are, but in measurements.
@@ -324,6 +326,7 @@ impl Site {
             archiving: Archiving::default(),
             uploads: None,
             components: Arc::new([]),
+            pushed: Included::default(),
             pairs: Pairs::of(&[0; 32]),
             chain: &ext::CHAIN,
             resume_location: None,

@@ -43,6 +43,7 @@ pub(crate) mod pep;
 mod ping;
 mod privacy_lists;
 mod private_storage;
+pub(crate) mod push;
 mod registration;
 pub(crate) mod roster;
 mod session;
@@ -59,6 +60,7 @@ use chain::{Chain, Watch};
 pub(crate) use components::answer_component;
 pub use contact_addresses::Contacts;
 pub use external_services::{Access, Secret, Service, ServiceKind, ServiceTransport};
+pub use push::Included;
 pub use upload::{Uploads, is_media_type, path_segment};
 
 /// Every extension the server has. The order is that of the README's list; of two that look at the same stanza the first
@@ -117,6 +119,7 @@ pub static EXTENSIONS: &[&Extension] = &[
     &carbons::CARBONS,
     &hints::HINTS,
     &client_state::CLIENT_STATE,
+    &push::PUSH,
     &bind2::BIND_2,
     &bind2::SASL_2,
     &bind2::CHANNEL_BINDINGS,

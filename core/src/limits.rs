@@ -131,6 +131,18 @@ pub const ADDRESSED_BYTES_MAX: usize = 1024 * 1024;
 pub const AMP_RULES_MAX: usize = 16;
 /// JIDs in the lists of a user's archiving preferences. XEP-0441.
 pub const ARCHIVE_PREFS_JIDS_MAX: usize = 1_000;
+/// Nodes of push services that one user's clients have named. XEP-0357
+pub const PUSH_NODES_MAX: usize = 20;
+/// Bytes of the name of such a node.
+pub const PUSH_NODE_BYTES_MAX: usize = 1_023;
+/// Bytes of the form that a push service wants to have with each notification.
+pub const PUSH_OPTIONS_BYTES_MAX: usize = 4 * 1024;
+/// Notifications that one node may leave unanswered before it gets no more for [`PUSH_ANSWER_TIME_MAX`].
+pub const PUSH_UNANSWERED_MAX: u8 = 8;
+/// How long a push service may take to answer.
+pub const PUSH_ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a message's text in a notification, where the operator wants it there.
+pub const PUSH_BODY_BYTES_MAX: usize = 512;
 /// Files of one user and slots for more, whatever their size.
 pub const UPLOADS_PER_USER_MAX: usize = 5_000;
 /// Slots of one user that wait for their file.

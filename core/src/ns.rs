@@ -182,8 +182,12 @@ pub const CHAT_MARKERS: &str = "urn:xmpp:chat-markers:0";
 pub const HINTS: &str = "urn:xmpp:hints";
 /// XEP-0352: client state indication.
 pub const CSI: &str = "urn:xmpp:csi:0";
+/// XEP-0353: calls that are proposed in messages.
+pub const JINGLE_MESSAGE: &str = "urn:xmpp:jingle-message:0";
 /// XEP-0357: push notifications.
 pub const PUSH: &str = "urn:xmpp:push:0";
+/// XEP-0357 §7: what a notification says, the `FORM_TYPE`.
+pub const PUSH_SUMMARY: &str = "urn:xmpp:push:summary";
 /// XEP-0359: unique and stable stanza ids.
 pub const STANZA_ID: &str = "urn:xmpp:sid:0";
 /// XEP-0363: HTTP file upload.
@@ -200,6 +204,14 @@ pub const MUC_SELF_PING: &str = "http://jabber.org/protocol/muc#self-ping-optimi
 pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
 /// XEP-0114: the streams of components.
 pub const COMPONENT: &str = "jabber:component:accept";
+/// XEP-0027: encrypted messages, as clients had them first.
+pub const ENCRYPTED: &str = "jabber:x:encrypted";
+/// XEP-0373: OpenPGP.
+pub const OPENPGP: &str = "urn:xmpp:openpgp:0";
+/// XEP-0384: OMEMO, as most clients have it.
+pub const OMEMO: &str = "eu.siacs.conversations.axolotl";
+/// XEP-0384: OMEMO, as it is written down now.
+pub const OMEMO_2: &str = "urn:xmpp:omemo:2";
 /// XEP-0386: binding a resource with the login.
 pub const BIND_2: &str = "urn:xmpp:bind:0";
 /// XEP-0388: SASL2.

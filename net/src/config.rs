@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use proto::ext::Usual;
+use proto::ext::{Included, Usual};
 use proto::jid::Domain;
 use proto::limits::Limits;
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,8 @@ pub struct Config {
     pub archive: Archive,
     /// Files that users leave.
     pub upload: Upload,
+    /// What push services are told.
+    pub push: Push,
     /// How mail goes out.
     pub mail: Mail,
     /// What is logged.
@@ -124,6 +126,32 @@ pub struct Archive {
     pub users: Usual,
     /// Whether rooms keep what is said in them.
     pub rooms: bool,
+}
+
+/// What push services (XEP-0357) are told of a message, besides that there is one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Push {
+    /// Any of `sender` and `body`. It goes through the services of others.
+    pub include: Vec<PushField>,
+}
+
+/// See [`Push`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PushField {
+    /// The sender's address.
+    Sender,
+    /// The beginning of the text.
+    Body,
+}
+
+impl Push {
+    /// The same as the extension has it.
+    pub fn included(&self) -> Included {
+        let has = |field| self.include.contains(&field);
+        Included { sender: has(PushField::Sender), body: has(PushField::Body) }
+    }
 }
 
 /// How mail goes out.
@@ -219,6 +247,7 @@ impl Default for Config {
             api: Api::default(),
             archive: Archive::default(),
             upload: Upload::default(),
+            push: Push::default(),
             mail: Mail::default(),
             log: Log::default(),
             limits: LimitSettings::default(),

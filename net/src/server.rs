@@ -406,6 +406,7 @@ impl Facts {
             services: config.services.iter().map(ServiceSettings::service).collect(),
             contacts: Arc::new(config.contacts.contacts()),
             archiving: Archiving { usual: config.archive.users, rooms: config.archive.rooms },
+            pushed: config.push.included(),
             uploads: config.upload.uploads(&normal, &endpoint).map(Arc::new),
             components: config.components.iter().map(ComponentSettings::component).collect(),
             pairs: Pairs::of(&self.decoy_secret),

@@ -81,3 +81,28 @@ fn the_product_page_works_with_curl_as_it_is_printed() {
 fn slow_clients_run_into_time_limits() {
     suite::python(&Server::start_with(SHORT), "slow", &[], SUITE_SECS_MAX);
 }
+
+/// A push service may connect.
+const WITH_PUSH: &str = "[[components]]\ndomain = \"push.localhost\"\nsecret = \"what the push service knows\"";
+
+fn push_environment() -> Vec<(String, String)> {
+    let set = [("DOMAIN", "push.localhost"), ("SECRET", "what the push service knows")];
+    set.map(|(name, value)| (format!("ROOKERY_COMPONENT_{name}"), value.to_owned())).into()
+}
+
+#[test]
+fn a_push_service_hears_of_messages_for_users_who_are_away() {
+    suite::python(&Server::start_with(WITH_PUSH), "slix_push.Push", &push_environment(), SUITE_SECS_MAX);
+}
+
+#[test]
+fn a_push_service_hears_of_each_message_once_across_sigkill() {
+    let mut server = Server::start_with(WITH_PUSH);
+    let notes = tempfile::NamedTempFile::new().expect("a temporary file");
+    let mut environment = push_environment();
+    environment.push(("ROOKERY_NOTES".to_owned(), notes.path().display().to_string()));
+    suite::python(&server, "slix_push.Before", &environment, SUITE_SECS_MAX);
+    server.kill();
+    server.restart();
+    suite::python(&server, "slix_push.After", &environment, SUITE_SECS_MAX);
+}

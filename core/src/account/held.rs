@@ -88,6 +88,7 @@ impl Account {
         if let Some(mut held) = self.session_mut(id).and_then(|session| session.held.take()) {
             held.release(id, turn.out);
             self.guards(id, turn);
+            self.looks_again(id);
         }
     }
 
@@ -115,6 +116,7 @@ impl Account {
         let since = turn.out.as_slice().len();
         let result = act(self, turn);
         self.hold_back(since, turn);
+        self.tells_services(turn);
         result
     }
 
@@ -136,7 +138,10 @@ impl Account {
                 Effect::Entrust(id, message) if self.sleeps(id) => {
                     self.waits_for(id, Leftover::Entrusted(message), turn);
                 }
-                Effect::Deliver(id, stanza) => self.delivers(id, stanza, turn),
+                Effect::Deliver(id, stanza) => {
+                    self.passes(id, &stanza);
+                    self.delivers(id, stanza, turn);
+                }
                 Effect::Entrust(id, message) => {
                     if let Some(held) = self.held_mut(id) {
                         held.release(id, turn.out);

@@ -163,9 +163,12 @@ impl Account {
         match kind {
             MessageKind::Chat | MessageKind::Normal if lasting && self.is_draining(session) => {
                 // It is still being given older ones, perhaps of the same sender.
-                self.keep(parcel, Reach::Resource, turn);
+                if self.keep(parcel, Reach::Resource, turn).is_some() {
+                    self.comes_to(session, &parcel.stanza);
+                }
             }
             MessageKind::Chat | MessageKind::Normal if lasting => {
+                self.comes_to(session, &stanza);
                 turn.out.entrust(session, Entrusted { stanza, backing: Backing::Others(0) });
             }
             MessageKind::Chat
@@ -206,6 +209,7 @@ impl Account {
                 turn.out.entrust(session.id, Entrusted { stanza: parcel.stanza.clone(), backing });
             }
         }
+        self.comes(&parcel.stanza, turn.site);
     }
 
     fn deliver_to_live(&self, stanza: &Bytes, turn: &mut Turn<'_>) {
@@ -251,7 +255,7 @@ impl Account {
         }
         // Nobody but the account itself could have asked what this is the answer to.
         if !kind.is_request() {
-            return;
+            return self.service_answers(parcel, kind, turn);
         }
         let mut nodes = Nodes::new();
         // The request is answered on behalf of the user, who does not see it. RFC 6121 §8.5.2.1.3

@@ -82,6 +82,16 @@ impl Queue {
         self.last
     }
 
+    /// The order of the newest message, kept or not.
+    pub(super) fn newest(&self) -> u64 {
+        self.last
+    }
+
+    /// How many messages wait, or a few more.
+    pub(super) fn length(&self) -> u32 {
+        self.length
+    }
+
     fn has_room(&self, stanza: &[u8]) -> bool {
         (self.length as usize) < OFFLINE_STANZAS_MAX && self.bytes + stanza.len() as u64 <= OFFLINE_BYTES_MAX
     }
@@ -244,6 +254,9 @@ impl Account {
                     let mut batch = Batch::default();
                     let row = self.keep_stanza(&stanza, Reach::Account, &mut batch, turn);
                     turn.out.write(batch);
+                    if !awaited {
+                        self.is_left(first, &stanza);
+                    }
                     if !awaited && !held.is_empty() {
                         self.parked.insert(row, given);
                         held.into_iter().for_each(|session| self.parked.hold(row, session));
@@ -256,6 +269,12 @@ impl Account {
     /// Whether a session is being given what waits, so that more of it reaches that session.
     pub(super) fn feeds_drain(&self) -> bool {
         self.draining.as_ref().is_some_and(|drain| !drain.stopping)
+    }
+
+    /// The session that is being given what waits, so that more of it reaches that session.
+    pub(super) fn fed(&self) -> Option<&Session> {
+        let drain = self.draining.as_ref().filter(|drain| !drain.stopping)?;
+        self.session(drain.session)
     }
 
     pub(super) fn is_draining(&self, session: SessionId) -> bool {
@@ -361,6 +380,7 @@ impl Account {
             if let Some(session) = self.session_mut(session) {
                 session.live_since = Some(order);
             }
+            self.has_all();
         }
         Ok(())
     }
@@ -402,6 +422,8 @@ impl Account {
             session.stop_live(last);
             let session = session.id;
             self.start_drain(session, turn);
+        } else {
+            self.lacks_some();
         }
     }
 

@@ -43,6 +43,8 @@ const ENDED_MAX: usize = 8;
 pub(super) struct Resumption {
     token: Box<str>,
     asleep: Option<Asleep>,
+    /// The count of the last stanza that the client was given again when it came back.
+    again: u32,
 }
 
 /// What a session without a connection was to be given.
@@ -55,14 +57,20 @@ struct Asleep {
     sent: VecDeque<Leftover>,
     waiting: VecDeque<Leftover>,
     bytes: usize,
+    /// How many of those that come first had waited before.
+    again: usize,
     /// The client is back and has taken so many. It is let in once all that it sent before is taken care of.
     back: Option<u32>,
 }
 
 impl Asleep {
-    fn push(&mut self, leftover: Leftover) {
+    /// Returns whether it has not waited before.
+    fn push(&mut self, leftover: Leftover) -> bool {
+        let is_new = self.again == 0;
+        self.again = self.again.saturating_sub(1);
         self.bytes += leftover.bytes() + OVERHEAD_BYTES;
         self.waiting.push_back(leftover);
+        is_new
     }
 }
 
@@ -101,7 +109,7 @@ impl Account {
         }
         let token = hex(&turn.random.array::<TOKEN_BYTES>());
         let session = self.session_mut(id).filter(|session| session.replaceable)?;
-        session.resumption = Some(Box::new(Resumption { token: token.clone(), asleep: None }));
+        session.resumption = Some(Box::new(Resumption { token: token.clone(), asleep: None, again: 0 }));
         Some(token)
     }
 
@@ -116,6 +124,7 @@ impl Account {
     /// The connection of a session is gone, or was taken from it.
     pub fn detach(&mut self, id: SessionId, remains: Remains, turn: &mut Turn<'_>) {
         self.held_back(turn, |account, turn| {
+            account.is_cut(id);
             let can_sleep = account.session(id).is_some_and(|session| session.resumption.is_some());
             match remains.resumable && can_sleep {
                 true => account.falls_asleep(id, remains, turn),
@@ -145,12 +154,15 @@ impl Account {
             acks.forget_questions();
         }
         let Some(resumption) = &mut session.resumption else { return };
+        // One that the client has acknowledged seems to be far ahead.
+        let again = Some(resumption.again.wrapping_sub(remains.acked)).filter(|again| *again <= u32::MAX / 2);
         resumption.asleep = Some(Asleep {
             until,
             acked: remains.acked,
             sent: VecDeque::new(),
             waiting: VecDeque::new(),
             bytes: 0,
+            again: again.unwrap_or(0) as usize,
             back: None,
         });
         turn.out.push(Effect::Sleeps(id, until));
@@ -179,8 +191,17 @@ impl Account {
             // It was too much already, and the session is over.
             return self.scatter(id, vec![leftover], turn);
         };
-        asleep.push(leftover);
-        if asleep.bytes > max && asleep.back.is_none() {
+        let stanza = match &leftover {
+            Leftover::Stanza(stanza) => Some(stanza.clone()),
+            // It is told of when it is parked.
+            Leftover::Entrusted(_) => None,
+        };
+        let is_new = asleep.push(leftover);
+        let is_too_much = asleep.bytes > max && asleep.back.is_none();
+        if let Some(stanza) = stanza.filter(|_| is_new) {
+            self.passes(id, &stanza);
+        }
+        if is_too_much {
             self.gives_up(id, turn);
         }
     }
@@ -206,6 +227,7 @@ impl Account {
         let mut batch = Batch::default();
         let row = self.keep_stanza(&stanza, reach, &mut batch, turn);
         turn.out.write(batch);
+        self.is_left(given, &stanza);
         self.parked.insert(row, given);
         self.parked.hold(row, holder);
         Entrusted { stanza, backing: Backing::Parked { row, given } }
@@ -277,6 +299,8 @@ impl Account {
         let mut xml = Writer::new(&mut bytes);
         xml.open("resumed").ns(ns::SM).attr_int("h", handled).attr("previd", &resumption.token).close();
         drop(xml);
+        let again = asleep.sent.len() + asleep.waiting.len();
+        resumption.again = asleep.acked.wrapping_add(again as u32);
         turn.out.push(Effect::Resumed(id, asleep.acked, bytes.into()));
         for leftover in asleep.sent.into_iter().chain(asleep.waiting) {
             match leftover {
@@ -356,13 +380,14 @@ impl Account {
 
     /// What a session has not taken that is over now.
     fn scatter(&mut self, id: SessionId, left: Vec<Leftover>, turn: &mut Turn<'_>) {
-        let mut back = Vec::new();
+        let (mut back, mut was_parked) = (Vec::new(), false);
         for leftover in left {
             match leftover {
                 Leftover::Stanza(stanza) => self.bounce(&stanza, turn),
                 Leftover::Entrusted(message) => match self.with_row(id, message) {
                     Entrusted { stanza, backing: Backing::Parked { row, given } } => {
                         if self.unpark(id, row, given, turn) {
+                            was_parked |= given == 0;
                             back.push(Entrusted { stanza, backing: Backing::Others(given) });
                         }
                     }
@@ -371,6 +396,10 @@ impl Account {
             }
         }
         self.returned(back, turn);
+        if was_parked {
+            // It goes to others under a new number.
+            self.is_told();
+        }
     }
 
     /// The session that a message was parked for is over. Returns whether somebody connected may lack it, and then its row is gone.

@@ -10,6 +10,11 @@ pub(crate) fn open_result(xml: &mut Writer<'_>, form_type: &str) {
     open(xml, "result", form_type);
 }
 
+/// Opens a form of type `submit`, as whoever fills one in does. The caller adds its fields and closes it.
+pub(crate) fn open_submit(xml: &mut Writer<'_>, form_type: &str) {
+    open(xml, "submit", form_type);
+}
+
 /// Opens a form of type `form`, to be filled in. The caller adds its fields and closes it.
 pub(crate) fn open_form(xml: &mut Writer<'_>, form_type: &str) {
     open(xml, "form", form_type);

@@ -15,6 +15,7 @@ use crate::model::upload::FileId;
 use crate::owner::{AccountId, Owner};
 use crate::row::{Change, Found, Key, Read, Reads, Rows};
 use crate::sasl::credentials::{Credentials, ITERATIONS};
+use crate::stanza::{Entrusted, Leftover, Parcel, Remains};
 use crate::time::{Now, Timestamp};
 use crate::xml::{Context, Limits, Nodes};
 
@@ -23,17 +24,22 @@ pub(super) const BOB: AccountId = AccountId { app: AppId(1), user: UserId(2) };
 /// A user of another app.
 pub(super) const EVE: AccountId = AccountId { app: AppId(2), user: UserId(1) };
 
-/// Every session has this number; each belongs to another account.
-const SESSION: SessionId = SessionId(1);
+/// The session that everybody has from the beginning.
+pub(super) const SESSION: SessionId = SessionId(1);
 
 /// See the module.
 pub(super) struct Stage {
     pub site: Site,
     pub now: Now,
+    /// Nobody takes what he is given, until [`Stage::flush`].
+    pub stalled: bool,
+    unflushed: Vec<(AccountId, Note)>,
     accounts: BTreeMap<AccountId, Account>,
     rows: BTreeMap<(&'static str, Key), Bytes>,
     log: Vec<String>,
     given: Vec<(AccountId, String)>,
+    entrusted: Vec<(AccountId, SessionId, Entrusted)>,
+    sent_out: Vec<String>,
     removed: Vec<FileId>,
 }
 
@@ -51,10 +57,14 @@ impl Stage {
         let mut stage = Stage {
             site: Site::of("localhost"),
             now: Now { stamp, ..Now::default() },
+            stalled: false,
+            unflushed: Vec::new(),
             accounts: BTreeMap::new(),
             rows: BTreeMap::new(),
             log: Vec::new(),
             given: Vec::new(),
+            entrusted: Vec::new(),
+            sent_out: Vec::new(),
             removed: Vec::new(),
         };
         for id in [ADAM, BOB, EVE] {
@@ -63,16 +73,83 @@ impl Stage {
             let card = Card { version: 1, login: None, full_name: None, created_at: stamp };
             let credentials = Credentials::without_password([0; 16], ITERATIONS);
             stage.command(id, RecordCommand::Create { card, credentials });
-            let jid = FullJid::parse(&format!("{id}@localhost/r")).expect("an address");
-            stage
-                .turn(id, |account, turn| account.bind(SESSION, &jid, true, turn).map(drop))
-                .expect("the account exists");
+            stage.connect(id, SESSION, "r");
         }
         stage
     }
 
+    /// A client of the user comes.
+    pub fn connect(&mut self, id: AccountId, session: SessionId, resource: &str) {
+        let jid = FullJid::parse(&format!("{id}@localhost/{resource}")).expect("an address");
+        self.turn(id, |account, turn| account.bind(session, &jid, true, turn).map(drop)).expect("the account exists");
+    }
+
+    /// The connection of a client ends, which has not acknowledged any of the messages that it was given; those are forgotten by the
+    /// stage. It may come back if it has said that it wants to.
+    pub fn cut(&mut self, id: AccountId, session: SessionId, acked: u32) {
+        let (own, others) =
+            std::mem::take(&mut self.entrusted).into_iter().partition(|(of, to, _)| (*of, *to) == (id, session));
+        self.entrusted = others;
+        let own: Vec<(AccountId, SessionId, Entrusted)> = own;
+        let sent = own.into_iter().map(|(.., message)| Leftover::Entrusted(message)).collect();
+        let remains = Remains { resumable: true, acked, sent, ..Remains::default() };
+        self.turn(id, |account, turn| account.detach(session, remains, turn));
+    }
+
+    /// The client has taken all messages that it was given, as far as the stage is concerned.
+    pub fn takes_all(&mut self, id: AccountId, session: SessionId) {
+        self.entrusted.retain(|(of, to, _)| (*of, *to) != (id, session));
+    }
+
+    /// A client is back that has taken so many stanzas.
+    pub fn resume(&mut self, id: AccountId, session: SessionId, count: u32) {
+        self.turn(id, |account, turn| account.resume(session, count, turn)).expect("the session is there");
+    }
+
+    /// The server ends and starts again: all that is left are rows.
+    pub fn restart(&mut self) {
+        self.accounts.clear();
+        self.entrusted.clear();
+    }
+
+    /// Something comes for an account.
+    pub fn hear(&mut self, id: AccountId, note: Note) {
+        self.tell(id, note, id, &mut Vec::new());
+    }
+
+    /// Something comes for an account that nobody uses. Whether it had to be loaded for that.
+    pub fn hear_absent(&mut self, id: AccountId, note: Note) -> bool {
+        self.accounts.remove(&id);
+        let (site, now) = (self.site.clone(), self.now);
+        let mut out = Effects::new();
+        let mut turn = Turn { now, site: &site, random: &mut Zeros, out: &mut out };
+        match crate::account::absent(id, note, &mut turn) {
+            Some(note) => self.hear(id, note),
+            None => return false,
+        }
+        true
+    }
+
+    /// All take what they are given again.
+    pub fn flush(&mut self) {
+        self.stalled = false;
+        for (of, note) in std::mem::take(&mut self.unflushed) {
+            self.hear(of, note);
+        }
+    }
+
+    /// What was sent to components since the last time, in order.
+    pub fn sent_out(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.sent_out)
+    }
+
     /// Gives the user's session an iq and returns what that session gets.
     pub fn ask(&mut self, from: AccountId, iq: &str) -> String {
+        self.ask_by(from, SESSION, iq)
+    }
+
+    /// The same of any session.
+    pub fn ask_by(&mut self, from: AccountId, session: SessionId, iq: &str) -> String {
         self.log.clear();
         let mut nodes = Nodes::new();
         let iq = nodes.parse(iq.as_bytes(), &Context::CLIENT, &Limits::STANZA).expect("a stanza");
@@ -80,7 +157,7 @@ impl Stage {
         let (mut got, mut sent) = (Vec::new(), Vec::new());
         loop {
             let (progress, effects) =
-                self.effects(from, |account, turn| account.stanza(SESSION, iq, rows.take(), turn));
+                self.effects(from, |account, turn| account.stanza(session, iq, rows.take(), turn));
             self.perform(from, effects, from, &mut got, &mut sent);
             match progress.expect("no extension ends the stream here") {
                 Progress::Done => break,
@@ -89,14 +166,33 @@ impl Stage {
         }
         while !sent.is_empty() {
             let (to, note) = sent.remove(0);
-            let site = self.site.clone();
-            let plan = self.account(to).plan(&note, &site);
-            let rows = self.read(&plan);
-            let (done, effects) = self.effects(to, |account, turn| account.note(note, rows, turn));
-            done.expect("rows that were just written");
-            self.perform(to, effects, from, &mut got, &mut sent);
+            self.tell_one(to, note, from, &mut got, &mut sent);
         }
         got.concat()
+    }
+
+    fn tell(&mut self, to: AccountId, note: Note, asker: AccountId, got: &mut Vec<String>) {
+        let mut sent = vec![(to, note)];
+        while !sent.is_empty() {
+            let (to, note) = sent.remove(0);
+            self.tell_one(to, note, asker, got, &mut sent);
+        }
+    }
+
+    fn tell_one(
+        &mut self,
+        to: AccountId,
+        note: Note,
+        asker: AccountId,
+        got: &mut Vec<String>,
+        sent: &mut Vec<(AccountId, Note)>,
+    ) {
+        let site = self.site.clone();
+        let plan = self.account(to).plan(&note, &site);
+        let rows = self.read(&plan);
+        let (done, effects) = self.effects(to, |account, turn| account.note(note, rows, turn));
+        done.expect("rows that were just written");
+        self.perform(to, effects, asker, got, sent);
     }
 
     /// Gives the user's session a stanza and returns what all sessions get, in order.
@@ -115,6 +211,13 @@ impl Stage {
     /// The user is deleted.
     pub fn remove(&mut self, id: AccountId) {
         self.command(id, RecordCommand::Delete);
+    }
+
+    /// The user's password is changed.
+    pub fn change_password(&mut self, id: AccountId) {
+        let card = Card { version: 2, login: None, full_name: None, created_at: self.now.stamp };
+        let secret = Some((u64::MAX, Credentials::without_password([1; 16], ITERATIONS)));
+        self.command(id, RecordCommand::Revise { card, secret });
     }
 
     /// What the last question led to, in order.
@@ -148,7 +251,11 @@ impl Stage {
 
     fn turn<T>(&mut self, id: AccountId, act: impl FnOnce(&mut Account, &mut Turn<'_>) -> T) -> T {
         let (result, effects) = self.effects(id, act);
-        self.perform(id, effects, id, &mut Vec::new(), &mut Vec::new());
+        let mut sent = Vec::new();
+        self.perform(id, effects, id, &mut Vec::new(), &mut sent);
+        for (to, note) in sent {
+            self.tell(to, note, id, &mut Vec::new());
+        }
         result
     }
 
@@ -193,13 +300,19 @@ impl Stage {
                         got.push(stanza);
                     }
                 }
-                Effect::Entrust(_, message) => {
+                Effect::Entrust(to, message) => {
                     self.log.push(format!("entrust {of}"));
                     let stanza = String::from_utf8(message.stanza.to_vec()).expect("stanzas are UTF-8");
                     self.given.push((of, stanza));
+                    self.entrusted.push((of, to, message));
                 }
+                Effect::WhenFlushed(_, note) if self.stalled => self.unflushed.push((of, note)),
                 Effect::WhenFlushed(_, note) => sent.push((of, note)),
                 Effect::Send(Owner::Account(to), note) => sent.push((to, note)),
+                Effect::Send(Owner::Component(_), Note::Stanza(Parcel { stanza, .. })) => {
+                    self.log.push("send out".to_owned());
+                    self.sent_out.push(String::from_utf8(stanza.to_vec()).expect("stanzas are UTF-8"));
+                }
                 Effect::RemoveFiles(files) => self.removed.extend(files),
                 // No iq that these tests are about leads to anything else.
                 _ => {}

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use net::files::Errand;
-use net::shard::{Arrival, ConnId, Desk, Directive, Letter, Places, Port, Shard, Task, Terms, Ticket};
+use net::shard::{Arrival, ConnId, Desk, Directive, Letter, Loads, Places, Port, Shard, Task, Terms, Ticket};
 use proto::component;
 use proto::effect::{Random, Site};
 use proto::ext::{self, Uploads};
@@ -207,8 +207,8 @@ impl World {
     }
 
     /// A server that goes on from the rows, the keys and the users of another one, which stays as it is.
-    pub fn after_all_of(other: &World, seed: u64) -> World {
-        let mut world = World::bare(other.places, Some(Dice::new(seed)), Limits::default(), other.keys.clone());
+    pub fn after_all_of(other: &World, seed: u64, limits: Limits) -> World {
+        let mut world = World::bare(other.places, Some(Dice::new(seed)), limits, other.keys.clone());
         world.disk = Arc::new(other.disk.copy());
         world.now = other.now;
         world.users.clone_from(&other.users);
@@ -324,6 +324,11 @@ impl World {
     /// How many owners are in memory.
     pub fn owners(&self) -> usize {
         self.shards.iter().map(Shard::owners).sum()
+    }
+
+    /// How much lies in the queues of each shard.
+    pub fn loads(&self) -> Vec<Loads> {
+        self.shards.iter().map(Shard::loads).collect()
     }
 
     /// What happened so far.
@@ -671,6 +676,11 @@ fn terms(limits: Limits) -> Terms {
         files: None,
         decoy_secret: [7; 32],
     }
+}
+
+/// The account of a user.
+pub fn account_of(user: &User) -> AccountId {
+    AccountId { app: user.app, user: UserId(user.id) }
 }
 
 /// The account of a user of the first app.

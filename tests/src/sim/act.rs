@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::dialogs::Place;
+use super::dialogs::{Mark, Place};
 use super::{NAMES, RESOURCES};
 
 /// One thing that is done.
@@ -16,8 +16,8 @@ pub enum Act {
         user: usize,
         /// Which resource it wants.
         resource: usize,
-        /// Whether it sends presence at once.
-        presence: bool,
+        /// The number of the presence that it sends at once, if it does.
+        presence: Option<usize>,
         /// Whether it wants to come back after a cut.
         resumable: bool,
     },
@@ -43,6 +43,8 @@ pub enum Act {
     Presence {
         /// Who.
         who: usize,
+        /// The presence's number.
+        number: usize,
         /// Which of a few.
         kind: usize,
     },
@@ -54,6 +56,28 @@ pub enum Act {
         to: usize,
         /// The presence's type.
         kind: &'static str,
+        /// The change's number.
+        change: usize,
+    },
+    /// It wants to hear nothing from another, or to hear from him again. XEP-0191
+    Block {
+        /// Who.
+        who: usize,
+        /// The request's number.
+        id: usize,
+        /// From whom.
+        other: usize,
+        /// Nothing, or all.
+        block: bool,
+    },
+    /// It makes a privacy list the default one that denies somebody, or none. XEP-0016
+    Deny {
+        /// Who.
+        who: usize,
+        /// The request's number.
+        id: usize,
+        /// Whom.
+        other: Option<usize>,
     },
     /// It takes a contact off its roster.
     Forget {
@@ -166,7 +190,7 @@ pub enum Act {
         /// Whether it goes out to clients.
         live: bool,
     },
-    /// A user has read a message, or all of a dialog, or has not.
+    /// A user has got or read a message, or all of a dialog, or has not.
     Read {
         /// The call's number.
         call: usize,
@@ -176,8 +200,8 @@ pub enum Act {
         place: Place,
         /// The message's number.
         message: Option<usize>,
-        /// Read, or not.
-        read: bool,
+        /// What of it.
+        mark: Mark,
     },
     /// A user takes a message away.
     Remove {
@@ -217,6 +241,13 @@ pub enum Act {
         /// How much.
         secs: u64,
     },
+    /// The calendar is set to another time.
+    Clock {
+        /// So much later, or earlier.
+        secs: i64,
+    },
+    /// From now on nothing can be written, until the server is killed.
+    BreakDisk,
     /// The server is killed, and starts again.
     Crash,
 }
@@ -231,6 +262,8 @@ impl Act {
             | Act::Presence { who, .. }
             | Act::Subscription { who, .. }
             | Act::Forget { who, .. }
+            | Act::Block { who, .. }
+            | Act::Deny { who, .. }
             | Act::Ask { who, .. }
             | Act::Count { who }
             | Act::Leave { who }
@@ -248,13 +281,15 @@ impl Act {
             | Act::Read { .. }
             | Act::Remove { .. }
             | Act::Pass { .. }
+            | Act::Clock { .. }
+            | Act::BreakDisk
             | Act::Crash => None,
         }
     }
 
     /// Whether something breaks.
     pub fn is_fault(&self) -> bool {
-        matches!(self, Act::Cut { .. } | Act::Stall { .. } | Act::Crash)
+        matches!(self, Act::Cut { .. } | Act::Stall { .. } | Act::Clock { .. } | Act::BreakDisk | Act::Crash)
     }
 }
 
@@ -263,7 +298,7 @@ impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Act::Arrive { who, user, resource, presence, resumable } => {
-                let presence = if *presence { ", with presence" } else { "" };
+                let presence = if presence.is_some() { ", with presence" } else { "" };
                 let resumable = if *resumable { ", to come back" } else { "" };
                 write!(f, "client {who} arrives as {}/{}{presence}{resumable}", NAMES[*user], RESOURCES[*resource])
             }
@@ -273,8 +308,8 @@ impl fmt::Display for Act {
                 let save = if *save { ", to be kept" } else { "" };
                 write!(f, "client {who} sends message {number} to {}{resource}{save}", NAMES[*to])
             }
-            Act::Presence { who, kind } => write!(f, "client {who} sends presence {kind}"),
-            Act::Subscription { who, to, kind } => write!(f, "client {who} sends {kind} to {}", NAMES[*to]),
+            Act::Presence { who, kind, .. } => write!(f, "client {who} sends presence {kind}"),
+            Act::Subscription { who, to, kind, .. } => write!(f, "client {who} sends {kind} to {}", NAMES[*to]),
             Act::Forget { who, contact, .. } => write!(f, "client {who} removes {}", NAMES[*contact]),
             Act::Ask { who, id, kind, about } => {
                 write!(f, "client {who} asks question {kind} about {} (q{id})", NAMES[*about])
@@ -303,9 +338,9 @@ impl fmt::Display for Act {
             Act::Post { by, message, place, live, .. } => {
                 write!(f, "{} posts {message} to {place:?}{}", NAMES[*by], if *live { ", live" } else { "" })
             }
-            Act::Read { by, place, message, read, .. } => {
+            Act::Read { by, place, message, mark, .. } => {
                 let which = message.map_or_else(|| format!("all of {place:?}"), |number| number.to_string());
-                write!(f, "{} marks {which} as {}", NAMES[*by], if *read { "read" } else { "not read" })
+                write!(f, "{} marks {which}: {mark:?}", NAMES[*by])
             }
             Act::Remove { by, message, force, .. } => {
                 write!(f, "{} takes {message} away{}", NAMES[*by], if *force { " for all" } else { "" })
@@ -315,6 +350,18 @@ impl fmt::Display for Act {
             Act::Cut { who } => write!(f, "client {who} is cut off"),
             Act::Stall { who, stalled: true } => write!(f, "client {who} stops reading"),
             Act::Stall { who, stalled: false } => write!(f, "client {who} reads again"),
+            Act::Block { who, other, block, .. } => {
+                write!(f, "client {who} {}blocks {}", if *block { "" } else { "un" }, NAMES[*other])
+            }
+            Act::Deny { who, other, .. } => {
+                write!(
+                    f,
+                    "client {who} makes a list the default that denies {}",
+                    other.map_or("nobody", |it| NAMES[it])
+                )
+            }
+            Act::Clock { secs } => write!(f, "the calendar is set {secs} seconds on"),
+            Act::BreakDisk => write!(f, "the disk breaks"),
             Act::Pass { secs } => write!(f, "{secs} seconds pass"),
             Act::Crash => write!(f, "the server crashes"),
         }

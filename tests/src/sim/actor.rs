@@ -6,6 +6,7 @@ use crate::world::Client;
 
 use super::calls::{is_refused, number_in};
 use super::dialogs::Place;
+use super::perform::Stake;
 use super::{Faults, Sim};
 
 pub(super) struct Actor {
@@ -14,8 +15,8 @@ pub(super) struct Actor {
     pub resource: usize,
     pub alive: bool,
     pub stalled: bool,
-    /// The stanzas it sent since it enabled acks; which of them are messages.
-    pub sent: Vec<(String, Option<usize>)>,
+    /// The stanzas it sent since it enabled acks, and what an ack of each tells.
+    pub sent: Vec<(String, Stake)>,
     /// How many of them are taken care of.
     pub handled: usize,
     pub session: Session,
@@ -30,6 +31,8 @@ pub(super) struct Actor {
     pub entering: BTreeMap<usize, u64>,
     /// What it heard in each room, in this order.
     pub heard_in: BTreeMap<usize, Vec<usize>>,
+    /// The resources that it sees.
+    pub here: BTreeSet<String>,
     /// How many answers came to each request.
     pub asked: BTreeMap<usize, usize>,
 }
@@ -62,6 +65,7 @@ impl Actor {
             rooms: BTreeMap::new(),
             entering: BTreeMap::new(),
             heard_in: BTreeMap::new(),
+            here: BTreeSet::new(),
             asked: BTreeMap::new(),
         }
     }
@@ -112,6 +116,8 @@ impl Sim {
             self.hear_from_room(who, element);
         } else if element.starts_with("<message") {
             self.hear_message(who, element);
+        } else if element.starts_with("<presence") {
+            self.hear_presence(who, element);
         } else if element.starts_with("<enabled ") {
             if let Some(token) = attribute(element, "id") {
                 actor.session = Session::Resumable(token.to_owned());
@@ -121,7 +127,7 @@ impl Sim {
             self.say(who, &format!("<a xmlns='urn:xmpp:sm:3' h='{count}'/>"));
         } else if element.starts_with("<resumed ") {
             self.goes_on(who, element);
-        } else if element.starts_with("<failed ") {
+        } else if element.starts_with("<failed ") || element.starts_with("<failure ") {
             let actor = self.actor(who);
             (actor.session, actor.alive) = (Session::Passing, false);
             let client = actor.client;
@@ -139,6 +145,7 @@ impl Sim {
         if let Some(answers) = self.actor(who).asked.get_mut(&id) {
             *answers += 1;
             assert!(*answers == 1, "client {who} had a second answer: {element}");
+            self.blocking_is_answered(id, element);
         }
     }
 
@@ -148,8 +155,16 @@ impl Sim {
         assert!(count <= actor.sent.len(), "client {who} sent {} stanzas, not {count}", actor.sent.len());
         assert!(count >= actor.handled, "client {who}: {} stanzas were handled, now {count}", actor.handled);
         let before = std::mem::replace(&mut actor.handled, count);
-        let messages: Vec<usize> = actor.sent[before..count].iter().filter_map(|(_, message)| *message).collect();
-        messages.into_iter().for_each(|number| self.taken(who, number));
+        let user = actor.user;
+        let stakes: Vec<Stake> = actor.sent[before..count].iter().map(|(_, stake)| *stake).collect();
+        let now = self.now();
+        for stake in stakes {
+            match stake {
+                Stake::Nothing => {}
+                Stake::Message(number) => self.taken(who, number),
+                Stake::Shown(contact, change) => self.shown[user][contact].end(change, true, now),
+            }
+        }
     }
 
     /// A message of a client is taken care of.
@@ -159,7 +174,7 @@ impl Sim {
         let kept = sent.save
             && match sent.place {
                 Place::Group(group) => sent.sure && self.is_surely_in(who, group, sent.since),
-                Place::Pair(..) => true,
+                Place::Pair(one, other) => !sent.refused && self.has_passed_since(one, other, sent.since),
             };
         let sent = self.sent.get_mut(&number).expect("it was there just now");
         self.counts.acknowledged += u64::from(!sent.acknowledged);
@@ -188,12 +203,20 @@ impl Sim {
         if element.contains(MAM) {
             return self.archived.push(number);
         }
-        assert!(!is_refused(element), "client {who}: chat is never refused here: {element}");
-        let sent = self.sent.get(&number).expect("somebody sent it");
+        let sent = &self.sent[&number];
+        if let (true, Place::Pair(one, other)) = (is_refused(element), sent.place) {
+            let passed = self.has_passed_since(one, other, sent.since);
+            assert!(!passed || self.broken, "client {who}: chat is refused only to the blocked: {element}");
+            self.sent.get_mut(&number).expect("it was there just now").refused = true;
+            return;
+        }
         let (by, direct, repeated, user) = (sent.by, sent.resource.is_some(), sent.repeated, sent.user);
         let Place::Pair(one, other) = sent.place else { panic!("client {who}: said in a room: {element}") };
         let to = if one == user { other } else { one };
         let calm = self.faults == Faults::Calm;
+        assert_eq!(self.users[one].app, self.users[other].app, "client {who} hears of another app: {element}");
+        let blocked = self.passes[to][user].was_closed_since(sent.since);
+        assert!(!blocked || self.actors[&who].user != to, "client {who} hears from one who is blocked: {element}");
         let actor = self.actor(who);
         // What is posted comes to the one who posts it, too.
         assert!(actor.user == to || (actor.user == user && by.is_none()), "client {who} heard another's: {element}");

@@ -1,8 +1,8 @@
 //! What is done next: of everything that somebody could do now, something that the dice decide on.
 
-use super::dialogs::Place;
+use super::dialogs::{Group, Mark, Place};
 use super::perform::Sent;
-use super::{Act, Faults, NAMES, RESOURCES, Sim, Step};
+use super::{Act, Faults, RESOURCES, Sim, Step};
 
 /// Clients at a time.
 const CLIENTS_MAX: usize = 8;
@@ -34,16 +34,21 @@ impl Sim {
                 theme if theme < talk + groups => self.group(who),
                 _ => self.subscription(who),
             },
-            75..79 => Act::Presence { who, kind: self.author.below(5) },
+            75..79 => Act::Presence { who, number: self.next_number(1), kind: self.author.below(5) },
             79..83 => {
                 let id = self.next_number(2);
-                Act::Ask { who, id, kind: self.author.below(4), about: self.author.below(NAMES.len()) }
+                Act::Ask { who, id, kind: self.author.below(4), about: self.author.below(self.users.len()) }
             }
             83..92 => Act::Count { who },
             92..97 if self.faults == Faults::Cuts && self.author.percent(60) => Act::Cut { who },
             92..97 => Act::Leave { who },
             97..99 if self.faults == Faults::Cuts => Act::Stall { who, stalled: !self.actor(who).stalled },
+            97 if self.faults == Faults::Crashes && self.author.percent(40) => Act::BreakDisk,
             99 if self.faults == Faults::Crashes => Act::Crash,
+            98 if self.seed.is_multiple_of(5) => {
+                let secs = [-3_600, 86_400, -5, 5, -86_400, 3_600][self.author.below(6)];
+                Act::Clock { secs }
+            }
             _ => Act::Pass { secs: [2, 20, 80][self.author.below(3)] },
         }
     }
@@ -64,11 +69,12 @@ impl Sim {
 
     fn arrival(&mut self) -> Act {
         let resumable = self.faults == Faults::Cuts && self.author.percent(60);
+        let presence = self.author.percent(80).then(|| self.next_number(1));
         Act::Arrive {
             who: self.next_number(0),
-            user: self.author.below(NAMES.len()),
+            user: self.author.below(self.users.len()),
             resource: self.author.below(RESOURCES.len()),
-            presence: self.author.percent(80),
+            presence,
             resumable,
         }
     }
@@ -87,7 +93,7 @@ impl Sim {
             _ => {}
         }
         let number = self.next_number(1);
-        let to = self.author.below(NAMES.len());
+        let to = self.author.below(self.users.len());
         let resource = self.author.percent(25).then(|| self.author.below(RESOURCES.len()));
         Act::Message { who, number, to, resource, save: self.author.percent(40) }
     }
@@ -98,15 +104,16 @@ impl Sim {
 
     /// A call of the API that makes, marks or takes away a message.
     fn call_about_message(&mut self) -> Act {
-        let (call, by) = (self.next_number(2), self.author.below(NAMES.len()));
-        let other = (by + 1 + self.author.below(NAMES.len() - 1)) % NAMES.len();
+        let (call, by) = (self.next_number(2), self.author.below(self.users.len()));
+        let other = self.other_than(by);
         let known: Vec<usize> = self.numbers(|sent| sent.id.is_some() && sent.save);
         let message = (!known.is_empty()).then(|| self.one_of(&known));
         match (self.author.below(10), message) {
             (0..4, Some(message)) => {
                 let place = self.sent[&message].place;
                 let message = Some(message).filter(|_| self.author.percent(80));
-                Act::Read { call, by, place, message, read: self.author.percent(75) }
+                let mark = [Mark::Read, Mark::Read, Mark::Delivered, Mark::Unread][self.author.below(4)];
+                Act::Read { call, by, place, message, mark }
             }
             (4, Some(message)) => Act::Remove { call, by, message, force: self.author.percent(50) },
             (5, Some(message)) => {
@@ -114,7 +121,10 @@ impl Sim {
                 Act::Remove { call, by, message, force: true }
             }
             (_, _) => {
-                let groups: Vec<usize> = self.groups.keys().copied().collect();
+                let app = self.users[by].app;
+                let theirs = |group: &Group| self.users[group.owner].app == app;
+                let groups: Vec<usize> =
+                    self.groups.iter().filter(|(_, group)| theirs(group)).map(|(number, _)| *number).collect();
                 let place = match groups.is_empty() || self.author.percent(40) {
                     true => Place::of_two(by, other),
                     false => Place::Group(self.one_of(&groups)),
@@ -128,9 +138,13 @@ impl Sim {
         let groups: Vec<usize> = self.groups.keys().copied().collect();
         let full = groups.len() >= GROUPS_MAX;
         if groups.is_empty() || (!full && self.author.percent(5)) {
-            let others: Vec<usize> = (0..NAMES.len()).filter(|_| self.author.percent(60)).collect();
-            let by = self.author.below(NAMES.len());
-            let others = if others.iter().all(|user| *user == by) { vec![(by + 1) % NAMES.len()] } else { others };
+            let by = self.author.below(self.users.len());
+            let mut others = vec![self.other_than(by)];
+            for other in 0..self.users.len() {
+                if !others.contains(&other) && self.users[other].app == self.users[by].app && self.author.percent(50) {
+                    others.push(other);
+                }
+            }
             return Act::Create { call: self.next_number(2), by, group: self.next_number(3), others };
         }
         let group = self.one_of(&groups);
@@ -154,24 +168,55 @@ impl Sim {
             67..83 => self.call_about_message(),
             83..98 => {
                 let owner = self.groups[&group].owner;
-                let by = if self.author.percent(60) { owner } else { self.author.below(NAMES.len()) };
-                let push = self.author.percent(60).then(|| self.author.below(NAMES.len()));
-                let pull = (push.is_none() || self.author.percent(20)).then(|| self.author.below(NAMES.len()));
+                let by = if self.author.percent(60) { owner } else { self.author.below(self.users.len()) };
+                // Users are named by numbers, which mean those of the caller's app.
+                let mut someone = || if self.author.percent(25) { by } else { self.other_than(by) };
+                let (one, other) = (someone(), someone());
+                let push = self.author.percent(60).then_some(one);
+                let pull = (push.is_none() || self.author.percent(20)).then_some(other);
                 Act::Change { call: self.next_number(2), by, group, push, pull: pull.filter(|_| push != pull) }
             }
             _ => {
-                let by = self.author.below(NAMES.len());
+                let by = self.author.below(self.users.len());
                 Act::Delete { call: self.next_number(2), by, group, force: self.author.percent(30) }
             }
         }
     }
 
     fn subscription(&mut self, who: usize) -> Act {
-        let to = self.author.below(NAMES.len());
-        let kinds = ["subscribe", "subscribed", "subscribe", "subscribed", "unsubscribe", "unsubscribed"];
-        match self.author.below(kinds.len() + 1) {
-            kind if kind < kinds.len() => Act::Subscription { who, to, kind: kinds[kind] },
-            _ => Act::Forget { who, id: self.next_number(2), contact: to },
+        let user = self.actors[&who].user;
+        let to = self.author.below(self.users.len());
+        let id = self.next_number(2);
+        // Either command changes what the other one has: a history has one of them.
+        let lists = self.seed.is_multiple_of(2);
+        match self.author.below(100) {
+            0..10 if self.blocks && to != user && !lists => {
+                Act::Block { who, id, other: to, block: self.author.percent(60) }
+            }
+            0..10 if self.blocks && to != user => {
+                Act::Deny { who, id, other: Some(to).filter(|_| self.author.percent(60)) }
+            }
+            0..17 => Act::Forget { who, id, contact: to },
+            17..35 => Act::Presence { who, number: self.next_number(1), kind: self.author.below(5) },
+            35..65 => {
+                // Somebody who has asked gets an answer.
+                let asked: Vec<usize> = self.requests.iter().filter(|it| it.1 == user).map(|it| it.0).collect();
+                let to = if asked.is_empty() { to } else { self.one_of(&asked) };
+                Act::Subscription { who, to, kind: "subscribed", change: id }
+            }
+            _ => {
+                let kinds = ["subscribe", "subscribed", "subscribe", "subscribed", "unsubscribe", "unsubscribed"];
+                let kind = kinds[self.author.below(kinds.len())];
+                Act::Subscription { who, to, kind, change: id }
+            }
         }
+    }
+
+    /// Another user of the same app.
+    fn other_than(&mut self, user: usize) -> usize {
+        let app = self.users[user].app;
+        let others: Vec<usize> =
+            (0..self.users.len()).filter(|&other| other != user && self.users[other].app == app).collect();
+        self.one_of(&others)
     }
 }

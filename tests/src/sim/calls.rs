@@ -6,6 +6,7 @@ use crate::world::{Answer, Call};
 use super::Sim;
 use super::actor::attribute;
 use super::dialogs::Place;
+use super::gate::Gate;
 
 /// A call that is not answered yet.
 pub(super) struct Pending {
@@ -45,7 +46,11 @@ impl Sim {
             if let Some(answer) = self.world.answer(call) {
                 let pending = self.calls.remove(&number).expect("it was there just now");
                 self.tell(|| format!("    call {number} is answered: {} {}", answer.code, answer.body));
-                assert!(answer.code < 500, "call {number} ({:?}) fails: {answer:?}", pending.wish);
+                if answer.code >= 500 {
+                    assert!(self.broken, "call {number} ({:?}) fails: {answer:?}", pending.wish);
+                    self.lost(number, &pending);
+                    continue;
+                }
                 self.answered(number, &pending, &answer);
             }
         }
@@ -54,16 +59,46 @@ impl Sim {
     /// The server is gone, and with it all answers.
     pub(super) fn lose_calls(&mut self) {
         self.read_answers();
-        self.calls.clear();
-        let now = self.now();
-        for group in self.groups.values_mut() {
-            group.alive.lose_all(now);
-            group.members.iter_mut().for_each(|gate| gate.lose_all(now));
+        for (number, pending) in std::mem::take(&mut self.calls) {
+            self.lost(number, &pending);
         }
-        self.read_marks.values_mut().for_each(|gate| gate.lose_all(now));
-        self.hidden.values_mut().for_each(|gate| gate.lose_all(now));
-        self.sent.values_mut().for_each(|sent| sent.removed.lose_all(now));
+        let now = self.now();
+        for marker in &self.markers {
+            let user = self.actors[&marker.who].user;
+            let gate = self.read_marks.get_mut(&(user, marker.message)).expect("it is being marked");
+            gate.lose(marker.number, now);
+        }
         self.markers.clear();
+    }
+
+    /// Nobody will hear what came of a call.
+    fn lost(&mut self, number: usize, pending: &Pending) {
+        let now = self.now();
+        let lose = |gate: &mut Gate| {
+            gate.end(number, false, now);
+            gate.forget(now);
+        };
+        match &pending.wish {
+            Wish::Create { group } | Wish::Change { group, .. } | Wish::Delete { group, .. } => {
+                let group = self.groups.get_mut(group).expect("it was there");
+                group.members.iter_mut().chain([&mut group.alive]).filter(|gate| gate.is_asked(number)).for_each(lose);
+            }
+            Wish::Post { .. } => {}
+            Wish::Read { place, numbers, all } => {
+                for message in numbers {
+                    self.read_mark(pending.by, *message).lose(number, now);
+                }
+                if *all {
+                    self.forget_marks(pending.by, *place, pending.since);
+                }
+            }
+            Wish::Remove { message, force: true } => {
+                self.sent.get_mut(message).map(|sent| &mut sent.removed).into_iter().for_each(lose);
+            }
+            Wish::Remove { message, force: false } => {
+                self.hidden.get_mut(&(pending.by, *message)).into_iter().for_each(lose);
+            }
+        }
     }
 
     fn answered(&mut self, number: usize, pending: &Pending, answer: &Answer) {
@@ -71,6 +106,9 @@ impl Sim {
         let now = self.now();
         match pending.wish.clone() {
             Wish::Create { group } => {
+                if answer.code == 401 && self.jumped {
+                    return self.lost(number, pending);
+                }
                 assert!(made, "a group of users who exist is refused: {answer:?}");
                 let id = answer.json()["_id"].as_str().expect("an id").to_owned();
                 let group = self.groups.get_mut(&group).expect("it is being made");

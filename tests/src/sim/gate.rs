@@ -73,6 +73,11 @@ impl Gate {
         }
     }
 
+    /// Whether this change is under way.
+    pub fn is_asked(&self, number: usize) -> bool {
+        self.pending.iter().any(|change| change.number == number)
+    }
+
     /// Whether it is open, if that is known.
     pub fn is_open(&self) -> Option<bool> {
         self.state

@@ -2,12 +2,24 @@
 
 use std::time::Duration;
 
+use proto::time::Timestamp;
+
 use super::actor::Session;
 use super::dialogs::Place;
 use super::gate::Gate;
 use super::{Act, Actor, Faults, RESOURCES, Sim};
 
 pub(super) const SAVE: &str = "<extraParams xmlns='jabber:client'><save_to_history>1</save_to_history></extraParams>";
+
+/// What an ack of a stanza tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stake {
+    Nothing,
+    /// This message is taken care of.
+    Message(usize),
+    /// This contact sees the user, or no longer: a change of this number.
+    Shown(usize, usize),
+}
 
 /// A message of the model.
 #[derive(Debug)]
@@ -85,16 +97,6 @@ impl Sim {
             }
             Act::ComeBack { who } => self.come_back(who),
             Act::Message { who, number, to, resource, save } => self.send_message(who, number, to, resource, save),
-            Act::Presence { who, kind } => self.send_presence(who, kind),
-            Act::Subscription { who, to, kind } => {
-                let to = self.address(to, None);
-                self.stanza(who, &format!("<presence type='{kind}' to='{to}'/>"), None);
-            }
-            Act::Forget { who, id, contact } => {
-                let contact = self.address(contact, None);
-                let item = format!("<item jid='{contact}' subscription='remove'/>");
-                self.request(who, id, "set", "", &format!("<query xmlns='jabber:iq:roster'>{item}</query>"));
-            }
             Act::Ask { who, id, kind, about } => self.ask(who, id, kind, about),
             Act::Count { who } => self.say(who, "<r xmlns='urn:xmpp:sm:3'/>"),
             Act::Leave { who } => self.leave(who),
@@ -109,24 +111,35 @@ impl Sim {
                 self.world.pass(Duration::from_secs(secs));
                 self.read();
                 self.settle_markers();
+                self.lose_blockings(false);
+            }
+            Act::Clock { secs } => self.set_clock(secs),
+            Act::BreakDisk => {
+                self.world.break_disk();
+                self.broken = true;
             }
             Act::Crash => self.crash(),
+            Act::Presence { .. }
+            | Act::Subscription { .. }
+            | Act::Forget { .. }
+            | Act::Block { .. }
+            | Act::Deny { .. } => self.perform_among_contacts(act),
             ref other => self.perform_in_dialog(other),
         }
     }
 
-    fn arrive(&mut self, who: usize, user: usize, resource: usize, presence: bool, resumable: bool) {
+    fn arrive(&mut self, who: usize, user: usize, resource: usize, presence: Option<usize>, resumable: bool) {
         let taken = |actor: &Actor| actor.alive && (actor.user, actor.resource) == (user, resource);
         if self.faults == Faults::Calm && self.actors.values().any(taken) {
             return;
         }
-        let presence = if presence { "<presence/>" } else { "" };
+        let presence = presence.map(|number| self.presence(user, number, 3)).unwrap_or_default();
         let resume = if resumable { " resume='true'" } else { "" };
         let more = format!("<enable xmlns='urn:xmpp:sm:3'{resume}/>{presence}");
         let client = self.world.rush(&self.users[user].name, RESOURCES[resource], &more);
         let mut actor = Actor::new(client, user, resource);
         if !presence.is_empty() {
-            actor.sent.push((presence.to_owned(), None));
+            actor.sent.push((presence, Stake::Nothing));
         }
         self.actors.insert(who, actor);
     }
@@ -147,45 +160,45 @@ impl Sim {
         self.world.say(client, xml);
     }
 
-    pub(super) fn stanza(&mut self, who: usize, xml: &str, message: Option<usize>) {
+    pub(super) fn stanza(&mut self, who: usize, xml: &str, stake: Stake) {
         self.say(who, xml);
-        self.actor(who).sent.push((xml.to_owned(), message));
+        self.actor(who).sent.push((xml.to_owned(), stake));
     }
 
     /// Sends an iq; `to` is an attribute, or nothing.
     pub(super) fn request(&mut self, who: usize, id: usize, kind: &str, to: &str, payload: &str) {
+        self.request_at_stake(who, id, kind, to, payload, Stake::Nothing);
+    }
+
+    pub(super) fn request_at_stake(
+        &mut self,
+        who: usize,
+        id: usize,
+        kind: &str,
+        to: &str,
+        payload: &str,
+        stake: Stake,
+    ) {
         self.actor(who).asked.insert(id, 0);
         self.counts.requests += 1;
-        self.stanza(who, &format!("<iq type='{kind}' id='q{id}'{to}>{payload}</iq>"), None);
+        self.stanza(who, &format!("<iq type='{kind}' id='q{id}'{to}>{payload}</iq>"), stake);
     }
 
     fn send_message(&mut self, who: usize, number: usize, to: usize, resource: Option<usize>, save: bool) {
         let address = self.address(to, resource);
         let user = self.actor(who).user;
         // What one sends to oneself is not kept.
-        let save = save && to != user;
+        let save = save && to != user && self.users[to].app == self.users[user].app;
         let mut sent = Sent::new(Some(who), user, Place::of_two(user, to), save, self.now());
         (sent.resource, sent.id) = (resource, Some(format!("{number:024x}")));
         self.sent.insert(number, sent);
         self.counts.messages += 1;
         let save = if save { SAVE } else { "" };
-        let xml =
-            format!("<message type='chat' to='{address}' id='{number:024x}'><body>{number}</body>{save}</message>");
-        self.stanza(who, &xml, Some(number));
-    }
-
-    fn send_presence(&mut self, who: usize, kind: usize) {
-        let xml = match kind {
-            0 => "<presence type='unavailable'/>",
-            1 => "<presence><priority>-1</priority></presence>",
-            2 => "<presence><show>away</show></presence>",
-            _ => "<presence/>",
-        };
-        if kind == 0 {
-            // Nobody who is away is in a room.
-            self.actor(who).rooms.clear();
-        }
-        self.stanza(who, xml, None);
+        let more = self.padding(number);
+        let xml = format!(
+            "<message type='chat' to='{address}' id='{number:024x}'><body>{number}</body>{save}{more}</message>"
+        );
+        self.stanza(who, &xml, Stake::Message(number));
     }
 
     fn ask(&mut self, who: usize, id: usize, kind: usize, about: usize) {
@@ -218,11 +231,26 @@ impl Sim {
         self.actor(who).alive = false;
     }
 
-    fn crash(&mut self) {
+    /// Sessions of the API end by the calendar, and everybody takes a new one.
+    fn set_clock(&mut self, secs: i64) {
+        if self.broken {
+            // Nobody could take one.
+            return;
+        }
+        let now = self.world.now().stamp.secs();
+        self.world.set_calendar(Timestamp::from_secs(now.saturating_add_signed(secs)));
+        self.jumped = true;
+        self.renew_tokens();
+        self.read();
+    }
+
+    pub(super) fn crash(&mut self) {
         // What was written to a socket arrives; what was not is as lost as the socket's own buffers would be.
         self.world.flush();
         self.read();
         self.lose_calls();
+        self.lose_blockings(true);
+        self.broken = false;
         self.world.crash();
         self.actors.values_mut().for_each(|actor| actor.alive = false);
     }

@@ -18,7 +18,7 @@ pub struct Counts {
     pub acts: u64,
     /// What happened in the server and on its connections, one thing at a time.
     pub steps: u64,
-    /// Connections cut or stalled, crashes.
+    /// Connections cut or stalled, clocks set, disks broken, crashes.
     pub faults: u64,
     /// Sessions that went on over another connection.
     pub resumed: u64,
@@ -28,6 +28,8 @@ pub struct Counts {
     pub acknowledged: u64,
     /// Messages that came to a client, and were checked.
     pub delivered: u64,
+    /// Presences of others that came to a client, and were checked.
+    pub presences: u64,
     /// Requests that were, or had to be, answered.
     pub requests: u64,
     /// Calls of the API that raced with the rest.
@@ -48,6 +50,7 @@ impl AddAssign for Counts {
         self.messages += other.messages;
         self.acknowledged += other.acknowledged;
         self.delivered += other.delivered;
+        self.presences += other.presences;
         self.requests += other.requests;
         self.calls += other.calls;
         self.views += other.views;
@@ -59,8 +62,11 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { histories, acts, steps, faults, resumed, .. } = self;
         write!(f, "{histories} histories, {acts} acts, {steps} steps, {faults} faults, {resumed} sessions resumed; ")?;
-        let Counts { messages, acknowledged, delivered, requests, calls, views, .. } = self;
-        write!(f, "{messages} messages sent, {acknowledged} acknowledged, {delivered} deliveries checked; ")?;
+        let Counts { messages, acknowledged, delivered, presences, requests, calls, views, .. } = self;
+        write!(
+            f,
+            "{messages} messages sent, {acknowledged} acknowledged, {delivered} deliveries and {presences} presences checked; "
+        )?;
         write!(f, "{requests} requests and {calls} calls; {views} dialogs looked through")
     }
 }

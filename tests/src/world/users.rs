@@ -116,10 +116,15 @@ impl World {
 
     /// The token of a new session of a user of the first app.
     pub fn user_session(&mut self, name: &str) -> String {
-        let user = self.user(name);
         let keys = self.keys().clone();
+        self.session_of(name, &keys)
+    }
+
+    /// The token of a new session of a user of the app with these keys.
+    pub fn session_of(&mut self, name: &str, keys: &AppKeys) -> String {
+        let user = self.user(name);
         let fields = [format!("user[login]={name}"), format!("user[password]={}", user.password)];
-        self.session(user.app, &keys, &fields.each_ref().map(String::as_str))
+        self.session(user.app, keys, &fields.each_ref().map(String::as_str))
     }
 
     fn session(&mut self, app: AppId, keys: &AppKeys, fields: &[&str]) -> String {

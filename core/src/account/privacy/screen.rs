@@ -3,7 +3,6 @@
 use crate::account::Account;
 use crate::account::incoming::settle;
 use crate::account::rounds::never_copied;
-use crate::canary::{Rule, is_broken};
 use crate::command::Answer as AnyAnswer;
 use crate::effect::{Effect, Note, ReplyTo, SessionId, Site, Turn};
 use crate::error::{Condition, ErrorType, StanzaError};
@@ -21,7 +20,7 @@ use super::{bare, domain};
 impl Account {
     /// Whether what comes from another user may come in.
     pub(in crate::account) fn admits(&self, parcel: &Parcel) -> bool {
-        if !self.has_lists_in_force() || is_servers_word(parcel) || is_broken(Rule::PrivacyLists) {
+        if !self.has_lists_in_force() || is_servers_word(parcel) {
             return true;
         }
         let from = &*parcel.from.jid;

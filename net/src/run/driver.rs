@@ -323,6 +323,8 @@ impl Driver {
     fn work(&mut self, cx: &mut Context<'_>, id: ConnId) -> Turn {
         match self.write_output(cx, id) {
             Ok(false) => {}
+            // Each call of the API is a turn of its own: some of them are long, and clients may send thousands ahead.
+            Ok(true) if self.local.shard.borrow_mut().is_http(id) => return self.step_aside(),
             Ok(true) => return AGAIN,
             Err(_) => return end(End::Closed),
         }
@@ -408,9 +410,11 @@ impl Driver {
             Poll::Ready(Ok(read)) => read,
         };
         let input = &mut buffers.read[..kept + read];
+        let is_much = read >= MUCH_INPUT_BYTES;
         let Some(tls) = &mut self.tls else {
             self.local.with(|shard, now| shard.received(now, id, input));
-            return AGAIN;
+            drop(buffers);
+            return if is_much { self.step_aside() } else { AGAIN };
         };
         let unsent = &mut self.unsent;
         let received = self.local.with(|shard, now| tls.receive(input, unsent, |plain| shard.received(now, id, plain)));
@@ -418,6 +422,7 @@ impl Driver {
         drop(buffers);
         match received {
             Ok(()) if peer_closed => self.peer_ended(id),
+            Ok(()) if is_much => self.step_aside(),
             Ok(()) => AGAIN,
             Err(error) => {
                 tracing::debug!(%error, peer = %self.peer, "a TLS record was refused");
@@ -425,6 +430,12 @@ impl Driver {
                 self.part()
             }
         }
+    }
+
+    /// The others' turn; this one comes back after them.
+    fn step_aside(&self) -> Turn {
+        self.bell.ring();
+        WAIT
     }
 
     /// The peer will send no more. It may still want answers.
@@ -515,6 +526,8 @@ fn shrink(buffer: &mut Vec<u8>) {
 
 /// Steps of one connection before the others have theirs.
 const TURNS_MAX: usize = 8;
+/// Input that takes its time: hundreds of stanzas. Others have their turn before there is more of it.
+const MUCH_INPUT_BYTES: usize = 16 * 1024;
 /// What is gathered for one write: a full TLS record.
 const OUTPUT_BYTES: usize = 16 * 1024;
 const BUFFER_KEPT_BYTES: usize = 128 * 1024;

@@ -574,6 +574,11 @@ impl<D: Desk> Shard<D> {
             && !congested
     }
 
+    /// Whether a connection speaks HTTP.
+    pub fn is_http(&mut self, id: ConnId) -> bool {
+        self.conns.get_mut(id).is_some_and(|conn| matches!(conn.line, Line::Http(_)))
+    }
+
     /// Gives back the memory that a quiet connection does not need.
     pub fn rest(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {

@@ -38,6 +38,7 @@ mod entry;
 mod events;
 mod held;
 mod incoming;
+mod inquiries;
 mod interest;
 mod lookup;
 pub mod offline;
@@ -61,6 +62,7 @@ pub use incoming::Course;
 
 use acks::Acks;
 use held::Held;
+use inquiries::Inquiries;
 use interest::{Interest, KnownCaps};
 use lookup::Lookup;
 use offline::{Drain, Queue, Reissue};
@@ -113,6 +115,8 @@ pub struct Account {
     after_result: Vec<Bytes>,
     /// The iq in hand has to see more rows.
     lookup: Option<Box<Lookup>>,
+    /// Iqs that wait for others, once there were any.
+    inquiries: Option<Box<Inquiries>>,
     /// What the user has published, if anything. XEP-0163
     pep: Option<Box<Pep>>,
     /// What is known of the user's clients. XEP-0115
@@ -269,6 +273,7 @@ impl Account {
             last_job: 0,
             after_result: Vec::new(),
             lookup: None,
+            inquiries: None,
             known_caps: KnownCaps::default(),
         })
     }
@@ -385,6 +390,7 @@ impl Account {
         let Some(at) = self.sessions.iter().position(|session| session.id == id) else { return };
         self.leave(id, None, turn);
         let mut session = self.sessions.remove(at);
+        self.forgets_inquiries_of(id);
         self.gives_back(&mut session, turn);
         self.forgets_lists_of(id);
     }
@@ -418,7 +424,7 @@ impl Account {
             "message" => self.sends_message(from, stanza, receipt, turn),
             "presence" => self.sends_presence(from, stanza, turn),
             "iq" => match self.sends_iq(from, stanza, rows, turn) {
-                Progress::Done => false,
+                Progress::Done => self.reports_later(receipt),
                 needs @ Progress::Needs(_) => return Ok(needs),
             },
             _ => return Err(StreamCondition::UnsupportedStanzaType.into()),
@@ -441,7 +447,11 @@ impl Account {
                 },
                 Command::Account(record::Command::Upload(command)) => upload::plan(self.id, command),
                 Command::Account(
-                    record::Command::Subscription(_) | record::Command::Inbox(_) | record::Command::Judge { .. },
+                    record::Command::Subscription(_)
+                    | record::Command::Inbox(_)
+                    | record::Command::Judge { .. }
+                    | record::Command::Report
+                    | record::Command::EndSessions { .. },
                 )
                 | Command::Directory(_)
                 | Command::Dialog(_) => Reads::none(),
@@ -453,6 +463,7 @@ impl Account {
             | Note::CutAgain(..)
             | Note::Taken(_)
             | Note::Confirmed(_)
+            | Note::Learned(..)
             | Note::Copied { .. }
             | Note::Round { .. }
             | Note::Dropped(_)
@@ -489,6 +500,7 @@ impl Account {
                 jobs::forget(&mut batch, &self.owner(), job);
                 turn.out.push(Effect::WriteBehind(batch));
             }
+            Note::Learned(number, learned) => self.learns(number, learned, turn),
             Note::Drain(session, seen) => self.drain(session, seen, rows, turn)?,
             Note::Wants { from, nodes } => self.sends_last(&from, &nodes, rows, turn)?,
             Note::Late(session, leftover) => self.late(session, leftover, turn),
@@ -515,6 +527,19 @@ impl Account {
                 let answer = upload::apply(self.id, &command, &mut rows, turn)?;
                 if let Some(reply) = reply {
                     turn.out.push(Effect::Answer(reply, Answer::Upload(answer)));
+                }
+                return Ok(());
+            }
+            Command::Account(record::Command::Report) => {
+                if let Some(reply) = reply {
+                    turn.out.push(Effect::Answer(reply, Answer::Report(self.report())));
+                }
+                return Ok(());
+            }
+            Command::Account(record::Command::EndSessions { resource }) => {
+                let ended = self.ends_for_admin(resource.as_deref(), turn);
+                if let Some(reply) = reply {
+                    turn.out.push(Effect::Answer(reply, Answer::Report(ended)));
                 }
                 return Ok(());
             }
@@ -592,6 +617,28 @@ impl Account {
         }
     }
 
+    /// How things stand.
+    fn report(&self) -> record::Report {
+        record::Report {
+            exists: self.exists(),
+            resources: self.sessions.iter().map(|session| session.resource().to_owned()).collect(),
+            contacts: self.roster.listed().count(),
+        }
+    }
+
+    /// Ends the session with this resource, or all of them, because somebody who administers the app wants it.
+    fn ends_for_admin(&mut self, resource: Option<&str>, turn: &mut Turn<'_>) -> record::Report {
+        let mut report = self.report();
+        report.resources.retain(|own| resource.is_none_or(|resource| resource == own));
+        for resource in &report.resources {
+            if let Some(session) = self.by_resource(resource) {
+                self.unbind(session, turn);
+                turn.out.push(Effect::End(session, Ending::Administrator));
+            }
+        }
+        report
+    }
+
     /// A number for a job that no job of this account has had, whatever the clock does while the process runs.
     fn next_job(&mut self, turn: &Turn<'_>) -> u64 {
         self.last_job = (self.last_job + 1).max(turn.now.stamp.millis() << 16);
@@ -619,6 +666,7 @@ pub fn absent(id: AccountId, note: Note, turn: &mut Turn<'_>) -> Option<Note> {
         }
         Note::Handled { .. }
         | Note::Drain(..)
+        | Note::Learned(..)
         | Note::Copied { .. }
         | Note::Dropped(_)
         | Note::Expired(_)

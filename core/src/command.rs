@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Condition;
+use crate::jid::user::UserId;
 use crate::model::{account, dialog, directory, upload};
 use crate::stream::Entered;
 
@@ -33,6 +34,10 @@ pub enum Answer {
     Entry(Box<Result<Entered, Condition>>),
     /// From an account, about a file.
     Upload(upload::Answer),
+    /// From an account, about itself.
+    Report(account::Report),
+    /// From all shards: the users of an app who are connected.
+    Online(Vec<UserId>),
     /// The store refuses writes or a row cannot be read; nothing was changed.
     Unavailable,
 }

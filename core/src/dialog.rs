@@ -181,6 +181,7 @@ impl Dialog {
             | Note::Copied { .. }
             | Note::Command { .. }
             | Note::Drain(..)
+            | Note::Learned(..)
             | Note::Wants { .. }
             | Note::Late(..)
             | Note::Expired(_)

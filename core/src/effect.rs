@@ -4,22 +4,25 @@
 //! [`Effects`]. The order is the promise: what follows a [`Effect::Write`] happens once that write is on disk, and the effects
 //! of one owner happen in the order in which its inputs were taken.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::command::{Answer, Command};
 use crate::component::Settings;
 use crate::ext::chain::Chain;
 use crate::ext::{self, Contacts, Included, Service, Uploads, Usual};
-use crate::jid::user::UserId;
+use crate::jid::user::{AppId, UserId};
 use crate::limits::Limits;
 use crate::model::dialog::{OccupantIds, Pairs};
 use crate::model::jobs;
 use crate::model::upload::FileId;
 use crate::owner::{AccountId, ComponentId, Owner};
-use crate::row::Batch;
+use crate::row::{Batch, Reads, Rows};
+use crate::sasl::credentials::{Credentials, SALT_BYTES};
 use crate::stanza::{Entrusted, Leftover, Parcel, Sender};
 use crate::time::{Instant, Now};
 
@@ -93,6 +96,8 @@ pub enum Note {
     },
     /// The command of this job is on disk at its owner.
     Confirmed(u64),
+    /// What this owner has asked for under this number.
+    Learned(u64, Learned),
     /// To a user whose presence it sees: a resource that has come wants to hear of these nodes, and to begin with the newest item of
     /// each. XEP-0163 §4.3.4
     Wants {
@@ -120,6 +125,44 @@ pub enum Note {
     },
 }
 
+/// What an owner has to know before it can answer somebody, and others have to find out. Meanwhile the owner takes other inputs.
+#[derive(Clone)]
+pub enum Question {
+    /// Rows of any owner, as they are on disk.
+    Rows(Reads),
+    /// What another owner makes of a command, once that is on disk.
+    Command(Owner, Command),
+    /// What is stored for a password (prepared) with this salt: milliseconds of work, elsewhere.
+    Credentials(Zeroizing<String>, [u8; SALT_BYTES]),
+    /// Which users of an app are connected, on all shards.
+    Online(AppId),
+}
+
+impl fmt::Debug for Question {
+    /// Without what is in it: passwords do not go into logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Question::Rows(_) => "Rows",
+            Question::Command(..) => "Command",
+            Question::Credentials(..) => "Credentials(hidden)",
+            Question::Online(_) => "Online",
+        })
+    }
+}
+
+/// What came of a [`Question`].
+#[derive(Clone, Debug)]
+pub enum Learned {
+    /// The rows.
+    Rows(Rows),
+    /// What an owner, or the shards, said.
+    Answer(Box<Answer>),
+    /// What is stored for the password.
+    Credentials(Box<Credentials>),
+    /// The store cannot say.
+    Nothing,
+}
+
 /// A session of some account, as a dialog writes to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seat {
@@ -142,6 +185,8 @@ pub enum Ending {
     PolicyViolation,
     /// What the session waits for cannot be done (the store refuses writes).
     InternalServerError,
+    /// An administrator wanted it to end.
+    Administrator,
 }
 
 /// One thing for the world to do.
@@ -176,6 +221,8 @@ pub enum Effect {
     Send(Owner, Note),
     /// Answers a command.
     Answer(ReplyTo, Answer),
+    /// Has something found out; it comes back with this number as [`Note::Learned`].
+    Ask(u64, Question),
     /// Gives the note back to this owner once the session has taken what is queued for it.
     WhenFlushed(SessionId, Note),
     /// Ends a session with a stream error after what is queued for it. One that is not connected is forgotten.
@@ -302,6 +349,8 @@ pub struct Site {
     pub resume_location: Option<Arc<str>>,
     /// What the ids of occupants are made with.
     pub occupants: OccupantIds,
+    /// Who may give the commands for administrators, each in the own app. XEP-0133
+    pub admins: Arc<[AccountId]>,
 }
 
 /// What is kept of messages that do not ask for it. XEP-0313, XEP-0441.
@@ -331,6 +380,7 @@ impl Site {
             chain: &ext::CHAIN,
             resume_location: None,
             occupants: OccupantIds::of(&[0; 32]),
+            admins: Arc::new([]),
         }
     }
 
@@ -342,6 +392,11 @@ impl Site {
     /// The component with this id.
     pub fn component_with(&self, id: ComponentId) -> Option<&Settings> {
         self.components.iter().find(|component| component.id() == id)
+    }
+
+    /// Whether the user administers the own app.
+    pub fn is_admin(&self, account: AccountId) -> bool {
+        self.admins.contains(&account)
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) mod carbons;
 pub mod chain;
 mod chat_states;
 mod client_state;
+mod commands;
 mod components;
 mod contact_addresses;
 mod delayed_delivery;
@@ -125,6 +126,8 @@ pub static EXTENSIONS: &[&Extension] = &[
     &bind2::CHANNEL_BINDINGS,
     &bind2::SRV_RECORDS,
     &upload::UPLOAD,
+    &commands::COMMANDS,
+    &commands::ADMINISTRATION,
     &stream_limits::STREAM_LIMITS,
     &fast::FAST,
 ];

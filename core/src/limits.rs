@@ -20,6 +20,16 @@ pub const HELD_STANZAS_MAX: usize = 50;
 pub const HELD_BYTES_MAX: usize = 64 * 1024;
 /// Connected resources of one account.
 pub const RESOURCES_MAX: usize = 32;
+/// Iqs of one account that wait for others.
+pub const INQUIRIES_MAX: usize = 16;
+/// Accounts that one command of an administrator is about.
+pub const COMMAND_ACCOUNTS_MAX: usize = 100;
+/// Users on one page of a list that an administrator asks for.
+pub const COMMAND_PAGE_USERS_MAX: usize = 200;
+/// How long an administrator has for a command, from its first form.
+pub const COMMAND_TIME_MAX: Duration = Duration::from_secs(30 * 60);
+/// Bytes of an announcement: each user who is online gets a copy.
+pub const ANNOUNCEMENT_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of a user's vCard, picture included.
 pub const VCARD_BYTES_MAX: usize = 128 * 1024;
 /// Things that one user's clients keep in private storage.

@@ -48,6 +48,8 @@ pub const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
 
 /// XEP-0004: data forms.
 pub const DATA_FORMS: &str = "jabber:x:data";
+/// XEP-0133: the form of commands for administrators; their nodes are this, `#` and a name.
+pub const ADMIN: &str = "http://jabber.org/protocol/admin";
 /// XEP-0012: last activity.
 pub const LAST: &str = "jabber:iq:last";
 /// XEP-0013: flexible offline message retrieval.

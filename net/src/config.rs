@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proto::ext::{Included, Usual};
-use proto::jid::Domain;
+use proto::jid::{Domain, Jid};
 use proto::limits::Limits;
+use proto::owner::AccountId;
 use serde::{Deserialize, Serialize};
 
 mod component;
@@ -32,6 +33,8 @@ pub struct Config {
     pub domain: String,
     /// The domain of rooms; `muc.` and the chat domain when it is left out.
     pub muc_domain: Option<String>,
+    /// The addresses of users who may give the commands for administrators, each for the own app.
+    pub admins: Vec<String>,
     /// Where clients are told to come back to a session that was cut, `host:port`.
     pub resume_location: Option<String>,
     /// Where everything that must survive a restart is kept.
@@ -239,6 +242,7 @@ impl Default for Config {
         Config {
             domain: "localhost".to_owned(),
             muc_domain: None,
+            admins: Vec::new(),
             resume_location: None,
             data_dir: PathBuf::from("rookery-data"),
             listen: Listen::default(),
@@ -404,6 +408,7 @@ impl Config {
         if self.muc_domain() == self.domain {
             return Err(("muc_domain", "rooms need a domain of their own, such as muc.example.com".to_owned()));
         }
+        self.admins()?;
         match (&self.tls.cert, &self.tls.key) {
             (Some(_), None) => return Err(("cert", "a certificate needs its key: set `key` too".to_owned())),
             (None, Some(_)) => return Err(("key", "a key needs its certificate: set `cert` too".to_owned())),
@@ -423,6 +428,23 @@ impl Config {
         self.upload.check(&self.domain, &[&self.domain, &self.muc_domain()])?;
         self.services.iter().try_for_each(ServiceSettings::check)?;
         self.limits.check()
+    }
+
+    /// The administrators.
+    ///
+    /// # Errors
+    /// The key, and which of its values is nobody who could be one.
+    pub fn admins(&self) -> Result<Vec<AccountId>, (&'static str, String)> {
+        let domain = Domain::parse(&self.domain).map_err(|_| ("domain", "is no domain name".to_owned()))?;
+        let account = |text: &String| {
+            let jid = Jid::parse(text).ok().filter(Jid::is_bare);
+            let account = jid.and_then(|jid| AccountId::of(&jid, &domain));
+            account.ok_or_else(|| {
+                let domain = domain.as_str();
+                ("admins", format!("\"{text}\" is no address of a user here, such as 1-1@{domain}"))
+            })
+        };
+        self.admins.iter().map(account).collect()
     }
 
     /// The domain of rooms.
@@ -521,6 +543,18 @@ mod tests {
             ("[limits]\n\nlogin_secs_max = 0", "rookery.toml:3: login_secs_max: 0 is out of bounds: from 1 to 86399"),
             ("[tls]\ncert = \"a.pem\"", "rookery.toml:2: cert: a certificate needs its key: set `key` too"),
             ("domain = \"a b\"", "rookery.toml:1: domain: \"a b\" is no domain name"),
+            (
+                "admins = [\"1-1@localhost\", \"bob@localhost\"]",
+                "rookery.toml:1: admins: \"bob@localhost\" is no address of a user here, such as 1-1@localhost",
+            ),
+            (
+                "domain = \"Chat.example\"\nadmins = [\"1-1@localhost\"]",
+                "rookery.toml:2: admins: \"1-1@localhost\" is no address of a user here, such as 1-1@chat.example",
+            ),
+            (
+                "admins = [\"1-1@localhost/desk\"]",
+                "rookery.toml:1: admins: \"1-1@localhost/desk\" is no address of a user here, such as 1-1@localhost",
+            ),
             ("[shards]\ncount = 0", "rookery.toml:2: count: a server has between 1 and 256 shards"),
             (
                 "[api]\nendpoint = \"chat.example.com\"",

@@ -413,6 +413,7 @@ impl Facts {
             chain: &ext::CHAIN,
             resume_location: config.resume_location.as_deref().map(Into::into),
             occupants: OccupantIds::of(&self.decoy_secret),
+            admins: config.admins().expect("the configuration was checked").into(),
         };
         Terms {
             features: ext::stream_features(&site),

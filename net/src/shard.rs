@@ -27,7 +27,7 @@ use hashbrown::HashMap;
 use proto::account::{self, Progress};
 use proto::command::{Answer, Command};
 use proto::dialog::Dialog;
-use proto::effect::{Effect, Effects, JobRef, Note, ReplyTo, Turn};
+use proto::effect::{Effect, Effects, JobRef, Learned, Note, ReplyTo, Turn};
 use proto::error::StreamError;
 use proto::model::directory::{self, Directory};
 use proto::model::jobs::{self, Job};
@@ -36,6 +36,7 @@ use proto::row::{Batch, Found, Reads, Rows, Unreadable};
 use proto::stream::{Outgoing, Reply};
 use proto::time::{Instant, Now};
 use proto::xml::Nodes;
+use rest::flow::Worked;
 use store::StoreError;
 
 pub mod bosh;
@@ -55,6 +56,7 @@ mod outbox;
 mod owners;
 mod pace;
 pub mod place;
+mod questions;
 mod sessions;
 pub mod terms;
 #[cfg(test)]
@@ -75,6 +77,7 @@ use guesses::{Guesses, Try};
 use http::Calls;
 use links::Links;
 use owners::{Held, Input, Reading, Slot, State, corrected};
+use questions::Roll;
 
 /// How long an owner that nobody uses stays in memory.
 const QUIET_TIME_MAX: Duration = Duration::from_secs(60);
@@ -172,6 +175,10 @@ enum Waiting {
     Entry(ConnId),
     /// A call of the API waits.
     Call(http::CallId),
+    /// An owner here has asked for something, under this number.
+    Question(Owner, u64),
+    /// An owner here has asked who is connected, and some shards have not answered.
+    Roll(Box<Roll>),
     /// A connection waits for its file.
     File(ConnId),
 }
@@ -259,6 +266,7 @@ impl<D: Desk> Shard<D> {
         match letter {
             Letter::Note(owner, note) => self.tell(owner, note),
             Letter::Answer(ticket, answer) => self.answered(ticket, answer),
+            Letter::Roll(app, reply) => self.call_roll(app, reply),
             Letter::Fanout(from, stanza, seats) => seats.iter().for_each(|seat| self.seat(from, &stanza, seat)),
             Letter::Bosh(origin, request) => self.bosh_request(origin, *request),
             Letter::BoshAnswer(origin, body) => self.bosh_answer(origin, body),
@@ -293,9 +301,11 @@ impl<D: Desk> Shard<D> {
             Some(Waiting::Secrets(conn)) => self.secrets_for(conn, found),
             Some(Waiting::Tokens(conn)) => self.tokens_for(conn, found),
             Some(Waiting::Call(call)) => self.call_found(call, found),
-            Some(Waiting::Commit(_) | Waiting::Password(_) | Waiting::Entry(_) | Waiting::File(_)) | None => {
-                debug_assert!(false, "nobody reads as {ticket}")
-            }
+            Some(Waiting::Question(owner, number)) => self.found_out(owner, number, found),
+            Some(
+                Waiting::Commit(_) | Waiting::Password(_) | Waiting::Entry(_) | Waiting::File(_) | Waiting::Roll(_),
+            )
+            | None => debug_assert!(false, "nobody reads as {ticket}"),
         }
         self.settle();
     }
@@ -316,6 +326,9 @@ impl<D: Desk> Shard<D> {
         match (self.waiting.remove(&ticket), outcome) {
             (Some(Waiting::Password(conn)), Outcome::Password(shown)) => self.password_is(conn, shown),
             (Some(Waiting::Call(call)), Outcome::Api(worked)) => self.call_worked(call, worked),
+            (Some(Waiting::Question(owner, number)), Outcome::Api(Worked::Derived(credentials))) => {
+                self.learned(owner, number, Learned::Credentials(Box::new(credentials)));
+            }
             (Some(Waiting::File(conn)), Outcome::File(outcome)) => self.file_worked(conn, outcome),
             (_, _) => debug_assert!(false, "nobody computes as {ticket}"),
         }
@@ -373,6 +386,10 @@ impl<D: Desk> Shard<D> {
         match self.waiting.remove(&ticket) {
             Some(Waiting::Call(call)) => self.call_answered(call, answer),
             Some(Waiting::Entry(conn)) => self.entered(conn, answer),
+            Some(Waiting::Question(owner, number)) => {
+                self.learned(owner, number, Learned::Answer(Box::new(answer)));
+            }
+            Some(Waiting::Roll(roll)) => self.called(ticket, roll, answer),
             other => debug_assert!(other.is_none(), "nobody asked as {ticket}"),
         }
     }
@@ -690,6 +707,7 @@ impl<D: Desk> Shard<D> {
             | Note::Dropped(_)
             | Note::Copied { .. }
             | Note::Command { .. }
+            | Note::Learned(..)
             | Note::Late(..)
             | Note::Expired(_)
             | Note::CutAgain(..)

@@ -214,7 +214,12 @@ pub fn ask_directory(
     let then: Then<Answer> = Box::new(|answer, moment| match answer {
         Answer::Directory(answer) => then(answer, moment).into(),
         Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
-        Answer::Account(_) | Answer::Dialog(_) | Answer::Entry(_) | Answer::Upload(_) => mismatch(),
+        Answer::Account(_)
+        | Answer::Dialog(_)
+        | Answer::Entry(_)
+        | Answer::Upload(_)
+        | Answer::Report(_)
+        | Answer::Online(_) => mismatch(),
     });
     Ok(Step::Ask(Owner::App(app), command.into(), then))
 }
@@ -228,7 +233,12 @@ pub fn ask_account(
     let then: Then<Answer> = Box::new(|answer, moment| match answer {
         Answer::Account(answer) => then(answer, moment).into(),
         Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
-        Answer::Directory(_) | Answer::Dialog(_) | Answer::Entry(_) | Answer::Upload(_) => mismatch(),
+        Answer::Directory(_)
+        | Answer::Dialog(_)
+        | Answer::Entry(_)
+        | Answer::Upload(_)
+        | Answer::Report(_)
+        | Answer::Online(_) => mismatch(),
     });
     Ok(Step::Ask(Owner::Account(id), command.into(), then))
 }
@@ -238,7 +248,12 @@ pub fn ask_inbox(id: AccountId, command: inbox::Command, then: impl FnOnce(&mut 
     let then: Then<Answer> = Box::new(|answer, moment| match answer {
         Answer::Account(_) => then(moment).into(),
         Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
-        Answer::Directory(_) | Answer::Dialog(_) | Answer::Entry(_) | Answer::Upload(_) => mismatch(),
+        Answer::Directory(_)
+        | Answer::Dialog(_)
+        | Answer::Entry(_)
+        | Answer::Upload(_)
+        | Answer::Report(_)
+        | Answer::Online(_) => mismatch(),
     });
     Ok(Step::Ask(Owner::Account(id), command.into(), then))
 }
@@ -253,7 +268,12 @@ pub fn ask_dialog(
     let then: Then<Answer> = Box::new(|answer, moment| match answer {
         Answer::Dialog(answer) => then(*answer, moment).into(),
         Answer::Unavailable => Step::Done(Problem::unavailable().into_response()),
-        Answer::Directory(_) | Answer::Account(_) | Answer::Entry(_) | Answer::Upload(_) => mismatch(),
+        Answer::Directory(_)
+        | Answer::Account(_)
+        | Answer::Entry(_)
+        | Answer::Upload(_)
+        | Answer::Report(_)
+        | Answer::Online(_) => mismatch(),
     });
     Ok(Step::Ask(Owner::Dialog(app, id), command.into(), then))
 }

@@ -116,9 +116,13 @@ fn keep(account: AccountId, file: FileId) -> Flow {
 fn ask(account: AccountId, command: Command, then: impl FnOnce(Option<upload::Answer>) -> Flow + 'static) -> Flow {
     let then: Then<Answer> = Box::new(|answer, _| match answer {
         Answer::Upload(answer) => then(Some(answer)).into(),
-        Answer::Unavailable | Answer::Directory(_) | Answer::Account(_) | Answer::Dialog(_) | Answer::Entry(_) => {
-            then(None).into()
-        }
+        Answer::Unavailable
+        | Answer::Directory(_)
+        | Answer::Account(_)
+        | Answer::Dialog(_)
+        | Answer::Entry(_)
+        | Answer::Report(_)
+        | Answer::Online(_) => then(None).into(),
     });
     Ok(Step::Ask(Owner::Account(account), command.into(), then))
 }

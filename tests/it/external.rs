@@ -40,6 +40,14 @@ fn slixmpp_knows_occupants_and_takes_messages_back() {
 }
 
 #[test]
+fn slixmpp_gives_an_administrators_commands() {
+    let server = Server::start_with("admins = [\"1-1@localhost\"]");
+    // What must not pass between two applications.
+    let second_app = app_environment("APP2_", &server.create_app("second"));
+    suite::python(&server, "slix_admin", &second_app, SUITE_SECS_MAX);
+}
+
+#[test]
 fn slixmpp_resumes_sessions() {
     suite::python(&Server::start(), "slix_resume", &[], SUITE_SECS_MAX);
 }

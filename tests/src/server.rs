@@ -110,7 +110,7 @@ impl Server {
         rookery(self.directory.path(), arguments)
     }
 
-    /// Writes the configuration anew, with other tables added; SIGHUP or a restart makes the server read it.
+    /// Writes the configuration anew, with other keys and tables added; SIGHUP or a restart makes the server read it.
     pub fn configure(&self, extra: &str) {
         configure(self.directory.path(), self.ports, extra);
     }
@@ -245,6 +245,7 @@ fn configure(directory: &Path, ports: Ports, extra: &str) {
     let text = format!(
         r#"domain = "{DOMAIN}"
 data_dir = "{}"
+{extra}
 
 [listen]
 xmpp = ["127.0.0.1:{xmpp}"]
@@ -254,8 +255,6 @@ bosh = ["127.0.0.1:{bosh}"]
 https = ["127.0.0.1:{https}"]
 http = ["127.0.0.1:{http}"]
 component = ["127.0.0.1:{component}"]
-
-{extra}
 "#,
         data.display()
     );

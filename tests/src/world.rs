@@ -660,7 +660,9 @@ fn terms(limits: Limits) -> Terms {
     let components = [("echo", None), ("mantua", Some(&[AppId(2)][..]))];
     let components = components.map(|(name, apps)| component::Settings::new(&format!("{name}.{DOMAIN}"), SECRET, apps));
     let uploads = Some(Arc::new(uploads));
-    let site = Site { limits, uploads, components: components.into(), ..Site::of(DOMAIN) };
+    // The first user of the first app administers it.
+    let admins = Arc::new([AccountId { app: AppId(1), user: UserId(1) }]);
+    let site = Site { limits, uploads, admins, components: components.into(), ..Site::of(DOMAIN) };
     Terms {
         features: ext::stream_features(&site),
         site,

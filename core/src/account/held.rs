@@ -160,6 +160,7 @@ impl Account {
                 | Effect::Resumed(..)
                 | Effect::Sleeps(..)
                 | Effect::Guard(..)
+                | Effect::Ask(..)
                 | Effect::RemoveFiles(_)
                 | Effect::End(..)) => turn.out.push(other),
             }

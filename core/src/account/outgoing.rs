@@ -14,7 +14,7 @@ use crate::ns;
 use crate::owner::{ComponentId, Owner};
 use crate::route::{Target, target};
 use crate::row::Rows;
-use crate::stanza::{IqKind, Kind, MessageKind, PRESENCE_ID, Parcel, Receipt, Sender};
+use crate::stanza::{IqAnswer, IqKind, Kind, MessageKind, PRESENCE_ID, Parcel, Receipt, Sender};
 use crate::xml::{Element, Nodes, Writer, splice};
 
 use super::privacy::blocked;
@@ -273,6 +273,21 @@ impl Account {
         if let Some(lookup) = &mut self.lookup {
             return Progress::Needs(std::mem::take(&mut lookup.reads));
         }
+        if !self.waits(from, &request, turn) {
+            self.concludes(from, iq, &sender, answer, turn);
+        }
+        Progress::Done
+    }
+
+    /// Gives an own session the answer to its iq.
+    pub(super) fn concludes(
+        &mut self,
+        from: SessionId,
+        iq: Element<'_>,
+        sender: &Sender,
+        answer: IqAnswer,
+        turn: &mut Turn<'_>,
+    ) {
         match answer {
             Ok(payload) => {
                 turn.out.deliver(from, result(iq, &sender.jid, &payload));
@@ -282,7 +297,6 @@ impl Account {
             }
             Err(refusal) => self.refuse(from, iq, refusal.error(), turn),
         }
-        Progress::Done
     }
 
     /// Answers an own session's stanza with an error. RFC 6120 §8.3.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::pep::{self, DiscoNode};
-use super::{At, EXTENSIONS, Extension, IqRoute, Request, Spec, caps, nothing};
+use super::{At, EXTENSIONS, Extension, IqRoute, Request, Spec, caps, commands, nothing};
 use crate::account::Account;
 use crate::component::Settings;
 use crate::effect::{Site, Turn};
@@ -39,8 +39,11 @@ const fn of_account(ns: &'static str, plan: Plan, apply: Answer) -> IqRoute {
     IqRoute { at: At::AnyAccount, kind: IqKind::Get, ns, name: "query", plan, apply }
 }
 
-fn on_info(request: &Request<'_>, _: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
-    Ok(server_info(node(request).as_deref(), turn.site)?)
+fn on_info(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
+    match node(request).as_deref() {
+        Some(node) if commands::is_node(node) => commands::info(node, account, turn.site),
+        node => Ok(server_info(node, turn.site)?),
+    }
 }
 
 /// What disco#info says of the server, or of one of its nodes.
@@ -110,8 +113,12 @@ fn account_items(request: &Request<'_>, account: &mut Account, rows: Rows, _: &m
 }
 
 fn on_items(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Turn<'_>) -> IqAnswer {
+    let node = node(request);
+    if let Some(node) = node.as_deref().filter(|node| commands::is_node(node)) {
+        return commands::items(node, account, turn.site);
+    }
     let app = account.id().app;
-    Ok(server_items(node(request).as_deref(), turn.site, |component| component.serves(app))?)
+    Ok(server_items(node.as_deref(), turn.site, |component| component.serves(app))?)
 }
 
 /// The services of this server: those that hold the rooms and take files, and the components that whoever asks can reach.

@@ -23,7 +23,59 @@ pub(crate) fn open_form(xml: &mut Writer<'_>, form_type: &str) {
 fn open(xml: &mut Writer<'_>, kind: &'static str, form_type: &str) {
     xml.open("x").ns(ns::DATA_FORMS).attr("type", kind);
     // XEP-0068 §3.1
-    xml.open("field").attr("var", "FORM_TYPE").attr("type", "hidden").simple("value", form_type).close();
+    hidden(xml, "FORM_TYPE", form_type);
+}
+
+/// A field that is to be filled in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Blank {
+    /// Its name.
+    pub var: &'static str,
+    /// Its type. XEP-0004 §3.3
+    pub kind: &'static str,
+    /// What people read.
+    pub label: &'static str,
+    /// Whether the form is good for nothing without it.
+    pub required: bool,
+    /// What can be chosen, the first of which is the value that it has already; none where anything can be written.
+    pub options: &'static [&'static str],
+}
+
+impl Blank {
+    /// A field that has to be filled in with something.
+    pub const fn new(var: &'static str, kind: &'static str, label: &'static str) -> Blank {
+        Blank { var, kind, label, required: true, options: &[] }
+    }
+
+    /// The same, which can be left empty.
+    pub const fn optional(self) -> Blank {
+        Blank { required: false, ..self }
+    }
+
+    /// The same, where one of these is chosen.
+    pub const fn of(self, options: &'static [&'static str]) -> Blank {
+        Blank { options, ..self }
+    }
+}
+
+/// A field that is to be filled in.
+pub(crate) fn blank(xml: &mut Writer<'_>, blank: &Blank) {
+    xml.open("field").attr("var", blank.var).attr("type", blank.kind).attr("label", blank.label);
+    if blank.required {
+        xml.leaf("required", &[]);
+    }
+    if let Some(first) = blank.options.first() {
+        xml.simple("value", first);
+    }
+    for option in blank.options {
+        xml.open("option").attr("label", option).simple("value", option).close();
+    }
+    xml.close();
+}
+
+/// A field that clients give back as it is.
+pub(crate) fn hidden(xml: &mut Writer<'_>, name: &str, value: &str) {
+    xml.open("field").attr("var", name).attr("type", "hidden").simple("value", value).close();
 }
 
 /// A field and its values.
@@ -57,8 +109,20 @@ impl Field {
 /// The fields of the form of this type that `parent` holds; none without a form. A form of another type, one that is not
 /// submitted, and one that says a thing twice is refused.
 pub(crate) fn submitted(parent: Element<'_>, form_type: &str) -> Result<Vec<Field>, Condition> {
+    let Some(mut fields) = filled(parent)? else { return Ok(Vec::new()) };
+    // XEP-0068 §3.1
+    let typed = fields.iter().position(|field| field.var == "FORM_TYPE").ok_or(Condition::BadRequest)?;
+    let kind = fields.remove(typed);
+    if kind.one()? != form_type {
+        return Err(Condition::BadRequest);
+    }
+    Ok(fields)
+}
+
+/// All fields of the one form that `parent` holds, if it does. One that is not submitted, or says a thing twice, is refused.
+pub(crate) fn filled(parent: Element<'_>) -> Result<Option<Vec<Field>>, Condition> {
     let mut forms = parent.children().filter(|child| child.is("x", ns::DATA_FORMS));
-    let Some(form) = forms.next() else { return Ok(Vec::new()) };
+    let Some(form) = forms.next() else { return Ok(None) };
     if forms.next().is_some() || form.attr("type").as_deref() != Some("submit") {
         return Err(Condition::BadRequest);
     }
@@ -72,13 +136,7 @@ pub(crate) fn submitted(parent: Element<'_>, form_type: &str) -> Result<Vec<Fiel
         let values = element.children().filter(|child| child.is("value", ns::DATA_FORMS));
         fields.push(Field { var, values: values.map(|value| value.text().into_owned()).collect() });
     }
-    // XEP-0068 §3.1
-    let typed = fields.iter().position(|field| field.var == "FORM_TYPE").ok_or(Condition::BadRequest)?;
-    let kind = fields.remove(typed);
-    if kind.one()? != form_type {
-        return Err(Condition::BadRequest);
-    }
-    Ok(fields)
+    Ok(Some(fields))
 }
 
 /// Fields of one form.

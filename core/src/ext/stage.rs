@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::account::{Account, Progress};
-use crate::command::Command;
-use crate::effect::{Effect, Effects, Note, Random, SessionId, Site, Turn};
+use crate::command::{Answer, Command};
+use crate::effect::{Effect, Effects, Learned, Note, Question, Random, ReplyTo, SessionId, Site, Turn};
 use crate::jid::FullJid;
 use crate::jid::user::{AppId, UserId};
-use crate::model::account::{Card, Command as AccountCommand, RecordCommand};
-use crate::model::directory::{MEMBERS, members};
+use crate::model::account::{Command as AccountCommand, RecordCommand};
+use crate::model::directory::{self, Directory};
+use crate::model::profile::Field;
 use crate::model::upload::FileId;
 use crate::owner::{AccountId, Owner};
 use crate::row::{Change, Found, Key, Read, Reads, Rows};
@@ -67,12 +68,8 @@ impl Stage {
             sent_out: Vec::new(),
             removed: Vec::new(),
         };
-        for id in [ADAM, BOB, EVE] {
-            // An account is made for a member of the app.
-            stage.rows.insert((MEMBERS.name(), members::key(id.app, id.user)), Bytes::new());
-            let card = Card { version: 1, login: None, full_name: None, created_at: stamp };
-            let credentials = Credentials::without_password([0; 16], ITERATIONS);
-            stage.command(id, RecordCommand::Create { card, credentials });
+        for (id, login) in [(ADAM, "adam"), (BOB, "bob"), (EVE, "eve")] {
+            stage.sign_up(id.app, login);
             stage.connect(id, SESSION, "r");
         }
         stage
@@ -114,7 +111,7 @@ impl Stage {
 
     /// Something comes for an account.
     pub fn hear(&mut self, id: AccountId, note: Note) {
-        self.tell(id, note, id, &mut Vec::new());
+        self.settle(id, &mut Vec::new(), vec![(id, note)]);
     }
 
     /// Something comes for an account that nobody uses. Whether it had to be loaded for that.
@@ -164,35 +161,85 @@ impl Stage {
                 Progress::Needs(reads) => rows = Some(self.read(&reads)),
             }
         }
-        while !sent.is_empty() {
-            let (to, note) = sent.remove(0);
-            self.tell_one(to, note, from, &mut got, &mut sent);
-        }
+        self.settle(from, &mut got, sent);
         got.concat()
     }
 
-    fn tell(&mut self, to: AccountId, note: Note, asker: AccountId, got: &mut Vec<String>) {
-        let mut sent = vec![(to, note)];
+    /// Gives everybody what they are sent, and what they are sent for it.
+    fn settle(&mut self, asker: AccountId, got: &mut Vec<String>, mut sent: Vec<(AccountId, Note)>) {
         while !sent.is_empty() {
             let (to, note) = sent.remove(0);
-            self.tell_one(to, note, asker, got, &mut sent);
+            let site = self.site.clone();
+            let plan = self.account(to).plan(&note, &site);
+            let rows = self.read(&plan);
+            let (done, effects) = self.effects(to, |account, turn| account.note(note, rows, turn));
+            done.expect("rows that were just written");
+            self.perform(to, effects, asker, got, &mut sent);
         }
     }
 
-    fn tell_one(
+    /// Gives the user's session an iq whose questions nobody answers, and returns what that session gets.
+    pub fn ask_in_vain(&mut self, from: AccountId, iq: &str) -> String {
+        let mut nodes = Nodes::new();
+        let iq = nodes.parse(iq.as_bytes(), &Context::CLIENT, &Limits::STANZA).expect("a stanza");
+        let (progress, effects) = self.effects(from, |account, turn| account.stanza(SESSION, iq, None, turn));
+        assert!(matches!(progress, Ok(Progress::Done)), "{progress:?}");
+        let effects = effects.into_iter().filter(|effect| !matches!(effect, Effect::Ask(..))).collect();
+        let mut got = Vec::new();
+        self.perform(from, effects, from, &mut got, &mut Vec::new());
+        got.concat()
+    }
+
+    /// A new user of the app.
+    pub fn sign_up(&mut self, app: AppId, login: &str) {
+        let credentials = Credentials::without_password([0; 16], ITERATIONS);
+        let fields = vec![Field::Login(Some(login.to_owned()))];
+        let mut sent = Vec::new();
+        let answer = self.directory(app, directory::Command::Register { fields, credentials }, &mut sent);
+        assert!(matches!(answer, directory::Answer::User(_)), "{answer:?}");
+        self.settle(ADAM, &mut Vec::new(), sent);
+    }
+
+    fn directory(
         &mut self,
-        to: AccountId,
-        note: Note,
-        asker: AccountId,
-        got: &mut Vec<String>,
+        app: AppId,
+        command: directory::Command,
         sent: &mut Vec<(AccountId, Note)>,
-    ) {
-        let site = self.site.clone();
-        let plan = self.account(to).plan(&note, &site);
-        let rows = self.read(&plan);
-        let (done, effects) = self.effects(to, |account, turn| account.note(note, rows, turn));
-        done.expect("rows that were just written");
-        self.perform(to, effects, asker, got, sent);
+    ) -> directory::Answer {
+        let mut directory =
+            Directory::load(app, self.read(&directory::load_reads(app))).expect("rows that were written");
+        let mut rows = self.read(&directory::plan(app, &command));
+        let (site, now) = (self.site.clone(), self.now);
+        let mut out = Effects::new();
+        let mut turn = Turn { now, site: &site, random: &mut Zeros, out: &mut out };
+        let answer = directory.apply(&mut turn, command, &mut rows).expect("rows that were written");
+        let effects = out.drain().collect();
+        self.perform(ADAM, effects, ADAM, &mut Vec::new(), sent);
+        answer
+    }
+
+    fn find_out(&mut self, of: AccountId, number: u64, question: Question, sent: &mut Vec<(AccountId, Note)>) {
+        let answer = |answer| Learned::Answer(Box::new(answer));
+        let learned = match question {
+            Question::Rows(reads) => Learned::Rows(self.read(&reads)),
+            Question::Credentials(password, salt) => {
+                Learned::Credentials(Box::new(Credentials::new(&password, salt, ITERATIONS)))
+            }
+            Question::Online(app) => {
+                let online = self.accounts.values().filter(|account| !account.sessions().is_empty());
+                let users = online.map(Account::id).filter(|id| id.app == app).map(|id| id.user);
+                answer(Answer::Online(users.collect()))
+            }
+            Question::Command(Owner::App(app), Command::Directory(command)) => {
+                answer(Answer::Directory(self.directory(app, command, sent)))
+            }
+            Question::Command(Owner::Account(to), command) => {
+                let reply = Some(ReplyTo { shard: 0, ticket: number });
+                return sent.push((to, Note::Command { command, reply, job: None }));
+            }
+            Question::Command(owner, command) => panic!("{command:?} is not for {owner:?}"),
+        };
+        sent.push((of, Note::Learned(number, learned)));
     }
 
     /// Gives the user's session a stanza and returns what all sessions get, in order.
@@ -254,7 +301,7 @@ impl Stage {
         let mut sent = Vec::new();
         self.perform(id, effects, id, &mut Vec::new(), &mut sent);
         for (to, note) in sent {
-            self.tell(to, note, id, &mut Vec::new());
+            self.settle(id, &mut Vec::new(), vec![(to, note)]);
         }
         result
     }
@@ -313,6 +360,12 @@ impl Stage {
                     self.log.push("send out".to_owned());
                     self.sent_out.push(String::from_utf8(stanza.to_vec()).expect("stanzas are UTF-8"));
                 }
+                Effect::Ask(number, question) => self.find_out(of, number, question, sent),
+                // Whoever asks is the one whose stanza it began with.
+                Effect::Answer(reply, answer) => {
+                    sent.push((asker, Note::Learned(reply.ticket, Learned::Answer(Box::new(answer)))));
+                }
+                Effect::End(..) => self.log.push(format!("end {of}")),
                 Effect::RemoveFiles(files) => self.removed.extend(files),
                 // No iq that these tests are about leads to anything else.
                 _ => {}

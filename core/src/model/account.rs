@@ -97,6 +97,24 @@ pub enum Command {
     },
     /// A file comes over HTTP.
     Upload(super::upload::Command),
+    /// Says how things stand; the answer is a [`Report`].
+    Report,
+    /// Ends the user's session with this resource, or all of them. The answer is a [`Report`] with those that ended.
+    EndSessions {
+        /// The resource.
+        resource: Option<String>,
+    },
+}
+
+/// How things stand with an account, for those who administer the app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Whether there is such a user.
+    pub exists: bool,
+    /// The resources that are connected.
+    pub resources: Vec<String>,
+    /// How many contacts the user has.
+    pub contacts: usize,
 }
 
 /// A presence subscription stanza on its way to its other side, repeated until that side has stored what follows from it.
@@ -178,6 +196,12 @@ impl RecordCommand {
 impl From<RecordCommand> for AnyCommand {
     fn from(command: RecordCommand) -> AnyCommand {
         AnyCommand::Account(Command::Record(command))
+    }
+}
+
+impl From<Command> for AnyCommand {
+    fn from(command: Command) -> AnyCommand {
+        AnyCommand::Account(command)
     }
 }
 

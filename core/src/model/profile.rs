@@ -10,6 +10,8 @@ use crate::jid::user::UserId;
 use crate::row::{self, Unreadable};
 use crate::time::Timestamp;
 
+pub mod rules;
+
 const VERSION: u8 = 1;
 
 /// What a user (or whoever signs them up) may set.

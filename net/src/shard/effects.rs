@@ -113,6 +113,7 @@ impl<D: Desk> Shard<D> {
             Effect::Send(to, note) => self.send(to, note),
             Effect::Fanout(stanza, seats) => self.fan_out(owner, &stanza, &seats),
             Effect::Answer(reply, answer) => self.reply(reply, answer),
+            Effect::Ask(number, question) => self.find_out(owner, number, question),
             Effect::WhenFlushed(session, note) => self.when_flushed(owner, session, note),
             Effect::End(session, ending) => self.end_session(session, ending),
             Effect::RemoveFiles(files) => self.remove_files(files),

@@ -89,6 +89,7 @@ pub(super) fn unanswered(note: &Note) -> Option<ReplyTo> {
         | Note::CutAgain(..)
         | Note::Taken(_)
         | Note::Confirmed(_)
+        | Note::Learned(..)
         | Note::Drain(..)
         | Note::Handled { .. }
         | Note::Wants { .. }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use proto::bosh;
 use proto::command::Answer;
-use proto::effect::{Note, Seat};
+use proto::effect::{Note, ReplyTo, Seat};
+use proto::jid::user::AppId;
 use proto::owner::Owner;
 
 use super::bosh::{MovingSession, Origin};
@@ -16,6 +17,8 @@ pub enum Letter {
     Note(Owner, Note),
     /// The answer to a question that the receiving shard asked under this ticket.
     Answer(u64, Answer),
+    /// Which users of an app are connected on the receiving shard?
+    Roll(AppId, ReplyTo),
     /// A dialog's stanza for sessions on the receiving shard.
     Fanout(Owner, Bytes, Vec<Seat>),
     /// A BOSH request that came in elsewhere.

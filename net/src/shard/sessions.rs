@@ -281,7 +281,12 @@ impl<D: Desk> Shard<D> {
                 Err(condition) => Reply::Refused(condition),
             },
             Answer::Unavailable => Reply::Unavailable,
-            Answer::Directory(_) | Answer::Account(_) | Answer::Dialog(_) | Answer::Upload(_) => {
+            Answer::Directory(_)
+            | Answer::Account(_)
+            | Answer::Dialog(_)
+            | Answer::Upload(_)
+            | Answer::Report(_)
+            | Answer::Online(_) => {
                 debug_assert!(false, "the answer is to another question");
                 Reply::Unavailable
             }
@@ -449,6 +454,9 @@ impl<D: Desk> Shard<D> {
             Ending::NotAuthorized => StreamError::new(StreamCondition::NotAuthorized, "The login is no longer valid."),
             Ending::PolicyViolation => StreamCondition::PolicyViolation.into(),
             Ending::InternalServerError => StreamCondition::InternalServerError.into(),
+            Ending::Administrator => {
+                StreamError::new(StreamCondition::PolicyViolation, "An administrator has ended this session.")
+            }
         };
         self.end_stream(session, error);
     }

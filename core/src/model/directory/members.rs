@@ -59,6 +59,13 @@ pub fn read_after(app: AppId, last: UserId, limit: usize) -> Reads {
     Reads::scan(&MEMBERS, range, limit)
 }
 
+/// The `limit` users before `first`, the nearest first.
+pub fn read_before(app: AppId, first: UserId, limit: usize) -> Reads {
+    let mut range = Key::of(&Owner::App(app)).all_below();
+    range.end = key(app, first);
+    Reads::none().and_scan_back(&MEMBERS, range, limit)
+}
+
 /// Who has a name, as [`found_name`] takes it.
 pub fn read_name(app: AppId, name: &Name) -> Reads {
     Reads::get(&NAMES, name_key(app, name))

@@ -2,6 +2,8 @@
 //!
 //! Every field at fault is named in one answer, and nothing is changed then.
 
+pub(crate) use proto::model::profile::rules::password as check_password;
+use proto::model::profile::rules::{LINE_CHARS_MAX, email, length, line, login};
 use proto::model::profile::{Field, Name, NameKind};
 use proto::sasl::credentials::prepare_password;
 
@@ -9,16 +11,6 @@ use crate::flow::work::Password;
 use crate::params::{Params, Value};
 use crate::problem::{Problem, Text};
 
-/// Characters of a login.
-const LOGIN_CHARS_MIN: usize = 3;
-const LOGIN_CHARS_MAX: usize = 50;
-/// Characters of a password.
-const PASSWORD_CHARS_MIN: usize = 8;
-const PASSWORD_CHARS_MAX: usize = 40;
-/// Bytes of an address. RFC 5321 §4.5.3.1.3 leaves 254 inside the angle brackets.
-const EMAIL_BYTES_MAX: usize = 254;
-/// Characters of a name, a URL, an id of another service.
-const LINE_CHARS_MAX: usize = 255;
 const PHONE_CHARS_MAX: usize = 30;
 /// Characters of `custom_data` and `parents_contacts`.
 const TEXT_CHARS_MAX: usize = 5000;
@@ -89,21 +81,6 @@ pub(super) fn wrong_old_password() -> Problem {
 /// 422: there would be nothing left to log in with.
 pub(super) fn nameless() -> Problem {
     Problem::field("login", "or email can't be blank")
-}
-
-/// A new password, prepared; or all that is wrong with it.
-pub(crate) fn check_password(password: &str) -> Result<Password, Vec<Text>> {
-    if password.is_empty() {
-        return Err(vec!["can't be blank".into()]);
-    }
-    let mut faults = length_faults(password, PASSWORD_CHARS_MIN, PASSWORD_CHARS_MAX);
-    // The same characters that SASL takes: letters of any script among them, control characters not.
-    match prepare_password(password) {
-        Ok(prepared) if faults.is_empty() => return Ok(prepared),
-        Ok(_) => {}
-        Err(_) => faults.push("should contain alphanumeric and punctuation characters only".into()),
-    }
-    Err(faults)
 }
 
 /// Faults by field, in the order in which the fields were looked at.
@@ -228,44 +205,6 @@ fn tags_of(value: &Value) -> Result<Vec<String>, Vec<Text>> {
     if faults.is_empty() { Ok(tags) } else { Err(faults) }
 }
 
-fn login(text: &str) -> Vec<Text> {
-    let mut faults = length_faults(text.trim(), LOGIN_CHARS_MIN, LOGIN_CHARS_MAX);
-    // Invisible characters make two logins that look the same.
-    if text.chars().any(|c| c.is_control() || is_invisible(c)) {
-        faults.push("should contain alphanumeric and punctuation characters only".into());
-    }
-    faults
-}
-
-/// Zero-width characters and those that turn the direction of writing.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-fn email(text: &str) -> Vec<Text> {
-    let text = text.trim();
-    let plausible = text.rsplit_once('@').is_some_and(|(local, domain)| {
-        let dotless_edge = !domain.starts_with(['.', '-']) && !domain.ends_with(['.', '-']);
-        !local.is_empty() && !domain.is_empty() && dotless_edge && !domain.contains("..") && !local.contains('@')
-    });
-    let clean = !text
-        .chars()
-        .any(|c| c.is_whitespace() || c.is_control() || is_invisible(c) || matches!(c, '<' | '>' | ',' | ';'));
-    if plausible && clean && text.len() <= EMAIL_BYTES_MAX {
-        Vec::new()
-    } else {
-        vec!["should look like an email address".into()]
-    }
-}
-
-fn line(text: &str) -> Vec<Text> {
-    let mut faults = length_faults(text, 1, LINE_CHARS_MAX);
-    if text.chars().any(char::is_control) {
-        faults.push("should not contain control characters".into());
-    }
-    faults
-}
-
 fn phone(text: &str) -> Vec<Text> {
     let shaped = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '(' | ')' | '.' | ' ' | '/'));
     let digits = Name::fold(NameKind::Phone, text).is_some();
@@ -288,18 +227,7 @@ fn website(text: &str) -> Vec<Text> {
 }
 
 fn long_text(text: &str) -> Vec<Text> {
-    length_faults(text, 1, TEXT_CHARS_MAX)
-}
-
-fn length_faults(text: &str, min: usize, max: usize) -> Vec<Text> {
-    let chars = text.chars().count();
-    if chars < min {
-        vec![format!("is too short (minimum is {min} characters)").into()]
-    } else if chars > max {
-        vec![format!("is too long (maximum is {max} characters)").into()]
-    } else {
-        Vec::new()
-    }
+    length(text, 1, TEXT_CHARS_MAX)
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@
 //! | the members' lists | `lists` |
 //! | the room: who is there, what they say, what it was told | `room`, `occupants`, `presence`, `history`, `query` |
 //! | changes of the dialog that are asked for in its room | `orders` |
+//! | invitations by way of the room | `invitation` |
+//! | the room's card and picture | `card` |
 //! | the history as archives show it | `archive` |
 //!
 //! *Architecture invariant:* everything here can be rebuilt from the rows of [`Dialog::load_reads`], except who is in the room.
@@ -32,7 +34,9 @@ use crate::row::{Batch, Reads, Rows, Unreadable};
 use crate::stanza::{Kind, Parcel, Receipt, Way};
 
 mod archive;
+mod card;
 mod history;
+mod invitation;
 mod lists;
 mod marks;
 mod occupants;
@@ -56,6 +60,7 @@ pub(crate) use room::{no_entry, no_room};
 pub(crate) use wire::senders_own;
 pub use wire::stanza_of;
 
+use invitation::Mediation;
 use occupants::Room;
 use presence::Farewell;
 
@@ -86,17 +91,19 @@ impl fmt::Debug for Dialog {
 }
 
 /// Whoever waits for what comes of the input in hand.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Asker {
     reply: Option<ReplyTo>,
     job: Option<JobRef>,
     /// An iq to the room, and which session sent it.
     iq: Option<Box<(SessionId, Parcel)>>,
+    /// An invitation, once the one who is invited can come in.
+    mediation: Option<Box<Mediation>>,
 }
 
 impl Asker {
     fn waits(&self) -> bool {
-        self.reply.is_some() || self.job.is_some() || self.iq.is_some()
+        self.reply.is_some() || self.job.is_some() || self.iq.is_some() || self.mediation.is_some()
     }
 }
 
@@ -167,7 +174,7 @@ impl Dialog {
             },
             Note::Absent { account, session } => self.lost(account.user, session, turn),
             Note::Command { command: AnyCommand::Dialog(command), reply, job } => {
-                self.asker = Asker { reply, job, iq: None };
+                self.asker = Asker { reply, job, ..Asker::default() };
                 self.obey(command, turn)
             }
             Note::Confirmed(job) => {
@@ -213,6 +220,9 @@ impl Dialog {
             let (session, parcel) = *iq;
             let from = self.addressed(&parcel, turn);
             wire::refuse(session, &parcel, &from, Condition::InternalServerError.into(), turn);
+        }
+        if let Some(mediation) = asker.mediation {
+            self.fails_to_invite(&mediation, turn);
         }
     }
 
@@ -269,6 +279,9 @@ impl Dialog {
             return self.answer_iq(orders::told(&answer), turn);
         }
         let asker = std::mem::take(&mut self.asker);
+        if let Some(mediation) = asker.mediation {
+            return self.invites(&mediation, &answer, turn);
+        }
         if let Some(reply) = asker.reply {
             turn.out.push(Effect::Answer(reply, AnyAnswer::Dialog(Box::new(Answered { answer, inbox }))));
         }

@@ -104,6 +104,7 @@ pub static EXTENSIONS: &[&Extension] = &[
     &muc::OCCUPANT_IDS,
     &muc::RETRACTION,
     &muc::MODERATED_RETRACTION,
+    &muc::AVATARS,
     &muc::CHAT_MARKERS,
     &archive::RESULT_SETS,
     &archive::ARCHIVE,

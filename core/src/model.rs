@@ -41,6 +41,7 @@ pub static TABLES: &[&Table] = &[
     &dialog::RECEIPTS,
     &dialog::READERS,
     &dialog::HIDDEN,
+    &dialog::CARDS,
     &dialog::DIRTY,
     &inbox::INBOX,
     &inbox::NOTIFICATIONS,

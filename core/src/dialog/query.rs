@@ -36,6 +36,12 @@ impl Dialog {
         if let (Some(payload), None) = (iq.first_child().filter(|payload| payload.ns() == ns::MAM), &parcel.resource) {
             return self.asks_archive(session, parcel, user, kind, payload, turn);
         }
+        if let (Some(card), None) = (iq.first_child().filter(|card| card.is("vCard", ns::VCARD)), &parcel.resource) {
+            return self.takes_card_iq(session, parcel, user, kind, card, turn);
+        }
+        if kind == IqKind::Get && parcel.resource.is_none() && iq.first_child().is_some_and(asks_what_it_is) {
+            return self.describes(session, parcel, user, turn);
+        }
         if kind == IqKind::Set
             && parcel.resource.is_none()
             && let Some(payload) = iq.first_child().filter(|payload| is_order(*payload))
@@ -98,7 +104,7 @@ impl Dialog {
             return self.of_occupant(nick, session, user, kind, payload).map_err(StanzaError::from);
         }
         let answer = match (payload.ns(), payload.name(), kind) {
-            (ns::DISCO_INFO, "query", IqKind::Get) => self.info(record, user, payload, turn),
+            (ns::DISCO_INFO, "query", IqKind::Get) => of_node(user, payload),
             (ns::DISCO_ITEMS, "query", IqKind::Get) => self.items(payload, turn),
             (ns::MUC_ADMIN, "query", IqKind::Get) => self.affiliations(record, user, payload, turn),
             (ns::MUC_OWNER, "query", IqKind::Get) => configuration(record, user),
@@ -129,28 +135,11 @@ impl Dialog {
         }
     }
 
-    fn info(
-        &self,
-        record: &DialogRow,
-        user: UserId,
-        payload: Element<'_>,
-        turn: &Turn<'_>,
-    ) -> Result<Vec<u8>, Condition> {
+    /// What the room is; `pictures` are hashes. XEP-0045 §6.4, XEP-0486 §4.3
+    pub(super) fn info(&self, record: &DialogRow, user: UserId, pictures: &[String], turn: &Turn<'_>) -> Vec<u8> {
         let mut out = Vec::new();
         let mut xml = Writer::new(&mut out);
         xml.open("query").ns(ns::DISCO_INFO);
-        match payload.attr("node").as_deref() {
-            None | Some("") => {}
-            Some("x-roomuser-item") => {
-                // XEP-0045 §6.7: the nick that is kept for whoever asks.
-                xml.attr("node", "x-roomuser-item");
-                xml.leaf("identity", &[("category", "conference"), ("type", "text"), ("name", &user.to_string())])
-                    .close();
-                drop(xml);
-                return Ok(out);
-            }
-            Some(_) => return Err(Condition::ItemNotFound),
-        }
         let name = record.name.as_deref().unwrap_or_default();
         xml.leaf("identity", &[("category", "conference"), ("type", "text"), ("name", name)]);
         let (access, listed) = match record.kind {
@@ -171,6 +160,7 @@ impl Dialog {
             ns::RETRACT,
             ns::RETRACT_TOMBSTONE,
             ns::MODERATE,
+            ns::VCARD,
             "muc_nonanonymous",
             "muc_persistent",
             "muc_unmoderated",
@@ -193,9 +183,16 @@ impl Dialog {
         field(&mut xml, "muc#roominfo_subjectmod", None, if says { "1" } else { "0" });
         field(&mut xml, "muc#roominfo_contactjid", None, &bare(self.account(record.owner), turn.site));
         field(&mut xml, "muc#maxhistoryfetch", None, &ROOM_HISTORY_STANZAS_MAX.to_string());
+        if !pictures.is_empty() {
+            xml.open("field").attr("var", "muc#roominfo_avatarhash").attr("type", "text-multi");
+            for hash in pictures {
+                xml.simple("value", hash);
+            }
+            xml.close();
+        }
         xml.close().close();
         drop(xml);
-        Ok(out)
+        out
     }
 
     /// Who is there, each once. Wire notes §16.4.
@@ -274,6 +271,24 @@ impl Dialog {
         drop(xml);
         Ok(out)
     }
+}
+
+/// Whether a request asks what the room itself is.
+fn asks_what_it_is(payload: Element<'_>) -> bool {
+    payload.is("query", ns::DISCO_INFO) && payload.attr("node").is_none_or(|node| node.is_empty())
+}
+
+/// XEP-0045 §6.7: the nick that is kept for whoever asks. Other nodes a room has none.
+fn of_node(user: UserId, payload: Element<'_>) -> Result<Vec<u8>, Condition> {
+    if payload.attr("node").as_deref() != Some("x-roomuser-item") {
+        return Err(Condition::ItemNotFound);
+    }
+    let mut out = Vec::new();
+    let mut xml = Writer::new(&mut out);
+    xml.open("query").ns(ns::DISCO_INFO).attr("node", "x-roomuser-item");
+    xml.leaf("identity", &[("category", "conference"), ("type", "text"), ("name", &user.to_string())]).close();
+    drop(xml);
+    Ok(out)
 }
 
 /// Who is not in a room is told so in the same words whether or not there is such a room: clients take all other errors but those

@@ -22,6 +22,7 @@ use crate::row::Batch;
 use crate::stanza::{MessageKind, PRESENCE_ID, Parcel, PresenceKind};
 use crate::xml::{Element, Nodes, Writer};
 
+use super::invitation::is_mediated;
 use super::occupants::{Guise, Occupant};
 use super::retraction::is_retraction;
 use super::rewrite::rewritten;
@@ -49,6 +50,11 @@ impl Dialog {
         turn: &mut Turn<'_>,
     ) -> Flow {
         let Some(user) = parcel.from.account.map(|account| account.user) else { return Ok(Progress::Done) };
+        // Who declines an invitation is not inside.
+        let is_admitted = self.room_record().is_some_and(|record| record.admits(user));
+        if is_admitted && kind == MessageKind::Normal && parcel.resource.is_none() && has_mediation(&parcel) {
+            return self.mediates(session, &parcel, user, turn);
+        }
         let refusal = match (self.room_record(), kind, parcel.resource.is_some()) {
             (_, MessageKind::Error, _) => return self.done(&parcel, turn),
             (None, _, _) => Some(StanzaError::new(Condition::ItemNotFound, NO_ROOM)),
@@ -61,7 +67,7 @@ impl Dialog {
                 return self.takes_groupchat(session, parcel, user, id_used, turn);
             }
             (Some(_), _, true) => return self.passes_on(session, &parcel, user, turn),
-            // XEP-0045 §7.8.2 and §7.13: invitations and requests for a voice; who is in a dialog is decided over REST.
+            // XEP-0045 §7.13: nobody has to ask for a voice.
             (Some(_), MessageKind::Chat | MessageKind::Normal | MessageKind::Headline, false) => {
                 Some(Condition::NotAllowed.into())
             }
@@ -72,7 +78,7 @@ impl Dialog {
         self.done(&parcel, turn)
     }
 
-    fn done(&self, parcel: &Parcel, turn: &mut Turn<'_>) -> Flow {
+    pub(super) fn done(&self, parcel: &Parcel, turn: &mut Turn<'_>) -> Flow {
         report(parcel.receipt, turn);
         Ok(Progress::Done)
     }
@@ -299,6 +305,11 @@ impl Dialog {
         }
         self.room.put(user, occupant);
     }
+}
+
+fn has_mediation(parcel: &Parcel) -> bool {
+    let mut nodes = Nodes::new();
+    nodes.reread(&parcel.stanza).is_some_and(is_mediated)
 }
 
 /// Whether the nick asked for is another than the user's.

@@ -18,7 +18,9 @@ use crate::row::{Change as RowChange, Found, Key, Read};
 use crate::stanza::{IqKind, MessageKind, PresenceKind, Sender};
 use crate::time::{Now, Timestamp};
 
+mod cards;
 mod clients;
+mod invitations;
 
 const APP: AppId = AppId(7);
 const START: u64 = 1_700_000_000;

@@ -85,11 +85,48 @@ fn base64(data: &str) -> Option<(String, String)> {
 }
 
 fn picture(text: &str) -> Option<(String, String)> {
+    let (base64, image) = decoded(text)?;
+    Some((base64, hash_of(&image)))
+}
+
+fn decoded(text: &str) -> Option<(String, Vec<u8>)> {
     let base64: String = text.split_ascii_whitespace().collect();
     let image = BASE64_STANDARD.decode(&base64).ok().filter(|image| !image.is_empty())?;
-    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &image);
-    let hex = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    Some((base64, hex))
+    Some((base64, image))
+}
+
+fn hash_of(image: &[u8]) -> String {
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, image);
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The hashes of the pictures on a room's card, in their order; nothing if one of them is no picture, or is somewhere else, where whoever
+/// keeps it would learn who looks at it. XEP-0486 §5.1, §6.1
+pub(crate) fn pictures(card: Element<'_>) -> Option<Vec<String>> {
+    let photos = card.children().filter(|&child| is_photo(child) && child.first_child().is_some());
+    photos.map(hash_of_photo).collect()
+}
+
+fn hash_of_photo(photo: Element<'_>) -> Option<String> {
+    let kind = photo.child("TYPE", ns::VCARD).map(|kind| kind.text().trim().to_ascii_lowercase()).unwrap_or_default();
+    let (_, image) = decoded(&photo.child("BINVAL", ns::VCARD)?.text())?;
+    let is_said = kind.is_empty() || kind.starts_with("image/");
+    (is_said && is_image(&image)).then(|| hash_of(&image))
+}
+
+/// Whether the first bytes are those of one of the formats that clients show.
+fn is_image(image: &[u8]) -> bool {
+    let begins = |magic: &[u8]| image.starts_with(magic);
+    begins(b"\x89PNG\r\n\x1a\n")
+        || begins(b"\xff\xd8\xff")
+        || begins(b"GIF87a")
+        || begins(b"GIF89a")
+        || (begins(b"RIFF") && image.get(8..12) == Some(b"WEBP"))
+        || std::str::from_utf8(image).is_ok_and(|text| is_svg(text.trim_start()))
+}
+
+fn is_svg(text: &str) -> bool {
+    text.starts_with("<svg") || (text.starts_with("<?xml") && text.contains("<svg"))
 }
 
 /// The picture that somebody is shown on the user's card.

@@ -38,6 +38,10 @@ pub(super) static OCCUPANT_IDS: Extension =
 pub(super) static RETRACTION: Extension =
     Extension { name: "Message Retraction (in rooms)", spec: Spec::Xep(424, "0.4.2"), ..Extension::NONE };
 
+/// The rooms keep them: [`crate::dialog`].
+pub(super) static AVATARS: Extension =
+    Extension { name: "MUC Avatars", spec: Spec::Xep(486, "0.1.0"), ..Extension::NONE };
+
 /// As [`RETRACTION`], for those who may moderate.
 pub(super) static MODERATED_RETRACTION: Extension =
     Extension { name: "Moderated Message Retraction", spec: Spec::Xep(425, "0.3.0"), ..Extension::NONE };
@@ -92,7 +96,7 @@ pub(crate) fn service(app: AppId, kind: IqKind, payload: Element<'_>, mut rows: 
         (ns::DISCO_INFO, "query", IqKind::Get) => {
             xml.open("query").ns(ns::DISCO_INFO);
             xml.leaf("identity", &[("category", "conference"), ("type", "text"), ("name", "Rookery")]);
-            for feature in [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::MUC, ns::RSM, ns::PING, ns::OCCUPANT_ID] {
+            for feature in [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::MUC, ns::RSM, ns::PING, ns::OCCUPANT_ID, ns::VCARD] {
                 xml.leaf("feature", &[("var", feature)]);
             }
             xml.close();

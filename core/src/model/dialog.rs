@@ -9,6 +9,7 @@
 //! | [`RECEIPTS`] | order, user | [`Receipt`]: one user's marks on one message |
 //! | [`READERS`] | user | [`Reader`]: how much one user has seen, and up to where everything |
 //! | [`HIDDEN`] | order, user | nothing: the user has deleted the message for himself |
+//! | [`CARDS`] | part | the room's card, and the hashes of its pictures: [`card`] |
 //! | [`DIRTY`] | | [`Unsettled`]: the members' lists may lag behind |
 //!
 //! A saved message writes a row each of four tables, whatever the number of members, and marking one writes two. What a user
@@ -29,6 +30,7 @@ use crate::owner::{AccountId, Owner};
 use crate::row::{self, Batch, Key, Range, Reads, Rows, Table, Unreadable};
 use crate::time::Timestamp;
 
+pub mod card;
 mod command;
 mod message;
 pub mod page;
@@ -59,11 +61,14 @@ pub static RECEIPTS: Table = Table::new("receipts");
 pub static READERS: Table = Table::new("readers");
 /// dialog, order, user → nothing.
 pub static HIDDEN: Table = Table::new("hidden");
+/// dialog, part → the room's card or the hashes of its pictures.
+pub static CARDS: Table = Table::new("room_cards");
 /// dialog → [`Unsettled`].
 pub static DIRTY: Table = Table::new("dirty");
 
 /// Everything a dialog has goes with these.
-pub static TABLES: [&Table; 8] = [&DIALOGS, &HEADS, &MESSAGES, &MESSAGE_IDS, &RECEIPTS, &READERS, &HIDDEN, &DIRTY];
+pub static TABLES: [&Table; 9] =
+    [&DIALOGS, &HEADS, &MESSAGES, &MESSAGE_IDS, &RECEIPTS, &READERS, &HIDDEN, &CARDS, &DIRTY];
 
 const DIALOG_VERSION: u8 = 1;
 /// Without [`Head::beside`].

@@ -1,7 +1,9 @@
 """Rooms with slixmpp, beyond XEP-0045: who speaks, whether one is still in, and messages that are taken back.
 
-XEP-0410, 0421, 0424, 0425. Run: python3 -m unittest -v slix_rooms
+XEP-0410, 0421, 0424, 0425, 0486, and invitations by way of the room. Run: python3 -m unittest -v slix_rooms
 """
+
+import hashlib
 
 from slixmpp import JID
 from slixmpp.plugins.xep_0410 import PingStatus
@@ -132,3 +134,74 @@ class Retraction(Suite):
         self.assertNotEqual(told["moderated"]["occupant-id"]["id"], tombstone["occupant-id"]["id"])
         # There is nothing any more to take back.
         await self.refused("item-not-found", self.romeo.plugin["xep_0425"].moderate(JID(self.room), self.id, timeout=8))
+
+
+class Pictures(Suite):
+    """XEP-0486, set and seen with the plugin for XEP-0054."""
+
+    # The smallest GIF there is.
+    PICTURE = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
+
+    async def client(self, user, **options):
+        client = await super().client(user, **options)
+        client.register_plugin("xep_0054")
+        return client
+
+    async def publish(self, client, picture, kind="image/gif"):
+        card = client.plugin["xep_0054"].make_vcard()
+        if picture:
+            card["PHOTO"]["TYPE"] = kind
+            card["PHOTO"]["BINVAL"] = picture
+        await client.plugin["xep_0054"].publish_vcard(card, jid=JID(self.room), timeout=8)
+
+    async def seen(self, client):
+        answer = await client.plugin["xep_0054"].get_vcard(JID(self.room), timeout=8)
+        return answer["vcard_temp"]["PHOTO"]["BINVAL"]
+
+    async def hashes(self, client):
+        info = await client.plugin["xep_0030"].get_info(self.room, timeout=8)
+        self.assertIn("vcard-temp", info["disco_info"]["features"])
+        fields = info.xml.findall(".//{jabber:x:data}field[@var='muc#roominfo_avatarhash']/{jabber:x:data}value")
+        return [field.text for field in fields]
+
+    async def test_the_owner_gives_the_room_a_picture(self):
+        await self.join(self.romeo)
+        self.assertEqual(await self.hashes(self.juliet), [])
+        await self.refused("item-not-found", self.seen(self.juliet))
+        await self.publish(self.romeo, self.PICTURE)
+        await self.romeo.until("groupchat_config_status", wants=lambda got: got["from"] == self.room)
+        self.assertEqual(await self.hashes(self.juliet), [hashlib.sha1(self.PICTURE).hexdigest()])
+        self.assertEqual(await self.seen(self.juliet), self.PICTURE)
+        await self.refused("forbidden", self.publish(self.juliet, None))
+        await self.refused("item-not-found", self.seen(self.tybalt))
+        await self.refused("item-not-found", self.publish(self.tybalt, self.PICTURE))
+        await self.refused("not-acceptable", self.publish(self.romeo, b"<html/>"))
+        await self.refused("policy-violation", self.publish(self.romeo, self.PICTURE + b"x" * 100_000))
+        self.assertEqual(await self.seen(self.romeo), self.PICTURE)
+        await self.publish(self.romeo, None)
+        self.assertEqual(await self.hashes(self.romeo), [])
+
+
+class Invitations(Suite):
+    """XEP-0045 §7.8.2"""
+
+    async def client(self, user, **options):
+        client = await super().client(user, **options)
+        for event in ("groupchat_invite", "groupchat_decline"):
+            client.add_event_handler(event, lambda what, event=event: client.note(event, what))
+        return client
+
+    async def test_whoever_is_invited_can_come_in_and_can_decline(self):
+        await self.join(self.romeo)
+        self.muc(self.romeo).invite(self.room, self.tybalt.user.bare, "A feast.")
+        got = await self.tybalt.until("groupchat_invite")
+        self.assertEqual((got["from"], got["muc"]["invite"]["from"], got["muc"]["invite"]["reason"]), (self.room, self.romeo.user.bare, "A feast."))
+        self.muc(self.tybalt).decline(self.room, self.romeo.user.bare, "A fight.")
+        got = await self.romeo.until("groupchat_decline")
+        self.assertEqual((got["from"], got["muc"]["decline"]["from"], got["muc"]["decline"]["reason"]), (self.room, self.tybalt.user.bare, "A fight."))
+        await self.join(self.tybalt)
+        found = world.rest("GET", "/chat/Dialog.json", token=self.tybalt.user.session())
+        self.assertEqual([dialog["xmpp_room_jid"] for dialog in found.json["items"]], [self.room])
+        self.muc(self.romeo).invite(self.room, f"999999-{world.APP_ID}@{world.DOMAIN}")
+        error = await self.romeo.until("message_error", wants=lambda got: got["from"] == self.room)
+        self.assertEqual(error["error"]["condition"], "item-not-found")

@@ -6,7 +6,7 @@ const ROOM: &str = "7_53aaa06f535c12cea9007496@muc.localhost";
 
 impl House {
     /// Gives the room an iq and returns its answer.
-    fn asks(&mut self, user: u64, session: u64, nick: Option<&str>, kind: IqKind, payload: &str) -> String {
+    pub(super) fn asks(&mut self, user: u64, session: u64, nick: Option<&str>, kind: IqKind, payload: &str) -> String {
         let attribute = if kind == IqKind::Get { "get" } else { "set" };
         self.visit(user, session, nick, Kind::Iq(kind), &format!("<iq type='{attribute}' id='q'>{payload}</iq>"));
         let heard = self.heard(session);
@@ -17,7 +17,7 @@ impl House {
         answer
     }
 
-    fn body(&mut self, user: u64, session: u64, children: &str) {
+    pub(super) fn body(&mut self, user: u64, session: u64, children: &str) {
         self.groupchat(user, session, &format!("<message id='m' type='groupchat'>{children}</message>"));
     }
 

@@ -56,7 +56,7 @@ mod stream_management;
 pub(crate) mod upload;
 mod vcard;
 
-pub use archive::Usual;
+pub use archive::{Ends, Usual};
 use chain::{Chain, Watch};
 pub(crate) use components::answer_component;
 pub use contact_addresses::Contacts;

@@ -117,6 +117,8 @@ pub const ROOM_CURIOUS_MAX: usize = 64;
 pub const ROOM_SEATS_MAX: usize = 50_000;
 /// What a session in a room says about itself; more is not shown.
 pub const ROOM_PRESENCE_BYTES_MAX: usize = 4 * 1024;
+/// Rounds of reading for what a client is told of the user's archive as it comes in. Whoever has more to read finds out by asking.
+pub const ARCHIVE_ENDS_ROUNDS_MAX: usize = 12;
 /// Messages of its history that a room hands to one who enters and does not say how many he wants.
 pub const ROOM_HISTORY_STANZAS: usize = 20;
 /// Messages of its history that a room hands to one who enters, at most.

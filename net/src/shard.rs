@@ -41,6 +41,7 @@ use store::StoreError;
 
 pub mod bosh;
 mod chance;
+mod coming;
 mod components;
 pub mod conns;
 pub mod desk;
@@ -70,6 +71,7 @@ pub use place::Places;
 pub use terms::Terms;
 
 use chance::Chance;
+use coming::Coming;
 use conns::{Conns, Line};
 use failure::unanswered;
 use files::Transfers;
@@ -173,6 +175,8 @@ enum Waiting {
     Password(ConnId),
     /// A stream waits for its account to take it in.
     Entry(ConnId),
+    /// A client is to be told of its archive as it comes in.
+    Coming(Box<Coming>),
     /// A call of the API waits.
     Call(http::CallId),
     /// An owner here has asked for something, under this number.
@@ -302,6 +306,7 @@ impl<D: Desk> Shard<D> {
             Some(Waiting::Tokens(conn)) => self.tokens_for(conn, found),
             Some(Waiting::Call(call)) => self.call_found(call, found),
             Some(Waiting::Question(owner, number)) => self.found_out(owner, number, found),
+            Some(Waiting::Coming(coming)) => self.coming_found(*coming, found),
             Some(
                 Waiting::Commit(_) | Waiting::Password(_) | Waiting::Entry(_) | Waiting::File(_) | Waiting::Roll(_),
             )

@@ -60,6 +60,7 @@ impl Account {
             self.replaces(bind, turn);
         }
         self.takes_in(session, &bind.jid, bind.replaceable, turn)?;
+        entered.bound.extend_from_slice(&bind.archive);
         if let Err(condition) = self.switches_on(session, bind, entered, turn) {
             self.unbind(session, turn);
             return Err(condition);

@@ -141,7 +141,7 @@ fn entry(resource: &str, inline: &str) -> Entry {
         shown: None,
         wanted: None,
         fresh: Seed::new([2; 16]),
-        bind: Some(Binding { jid, request: request.into(), replaceable: true }),
+        bind: Some(Binding { jid, request: request.into(), replaceable: true, archive: Box::default() }),
     }
 }
 
@@ -167,6 +167,13 @@ fn a_client_comes_in_with_its_resource_and_what_it_needs() {
     assert!(matches!(out[..], [Effect::Guard(SessionId(7), true)]), "{heard}: {out:?}");
     let session = account.session(SessionId(7)).expect("it is bound");
     assert!(session.carbons && session.held.is_some() && session.acks.is_some());
+
+    // What is known of the archive stands in front.
+    let mut knowing = entry("z/other", inline);
+    let metadata = b"<metadata xmlns=\"urn:xmpp:mam:2\"/>";
+    knowing.bind.as_mut().expect("a resource").archive = Box::new(*metadata);
+    let (entered, _) = enters(&mut account, 9, &knowing);
+    assert!(entered.expect("there is room").bound.starts_with(metadata));
 
     // The same for a session that can be resumed, where the shard has to keep what is sent.
     let inline = "<enable xmlns='urn:xmpp:sm:3' resume='true'/>";

@@ -14,6 +14,7 @@
 //! | which messages are on a page, and what finding them costs | `search` |
 //! | the stanzas of the answer | `inquiry` |
 //! | what is to be archived | `prefs` |
+//! | what a client is told of it as it comes in | `ends` |
 
 use super::chain::{Facts, Look, Watch};
 use super::{At, Extension, IqRoute, Request, Spec, nothing};
@@ -29,6 +30,7 @@ use crate::route::{Target, target};
 use crate::row::Rows;
 use crate::stanza::{IqAnswer, IqKind};
 
+mod ends;
 mod inquiry;
 mod prefs;
 mod query;
@@ -59,6 +61,7 @@ pub(super) static ARCHIVE: Extension = Extension {
     ..Extension::NONE
 };
 
+pub use ends::Ends;
 pub(super) use prefs::PREFERENCES;
 pub use prefs::{Prefs, Usual};
 

@@ -3,6 +3,8 @@
 //! The stream makes the address and the account binds it: `crate::stream` and `crate::account`. Other extensions say in
 //! [`Extension::inline`] what can be switched on.
 //!
+//! Where the user's archive begins and ends (XEP-0313 §6) is looked up before the account binds anything, and stands in `<bound/>`.
+//!
 //! One rule is not kept: §3.2 has what waits for the user dropped, as it is in the archive. Here the archive holds what was sent to be
 //! kept there, and all else waits for the client's presence as ever. What is in both has the same id in both.
 

@@ -164,6 +164,8 @@ pub struct Binding {
     pub request: Box<[u8]>,
     /// Whether the session could go on over another connection.
     pub replaceable: bool,
+    /// Where the user's archive begins and ends, as an element; empty while that is not known. XEP-0313 §6
+    pub archive: Box<[u8]>,
 }
 
 /// How an account has taken a client in.

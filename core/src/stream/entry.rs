@@ -97,6 +97,7 @@ impl Passage {
                 jid: address(bind, account, client, call),
                 request: bind.request.clone(),
                 replaceable: call.transport != Transport::Bosh,
+                archive: Box::default(),
             }),
         }
     }

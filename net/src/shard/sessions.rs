@@ -175,7 +175,7 @@ impl<D: Desk> Shard<D> {
             Ask::Bind { account, jid, secret_version, chosen: _ } => {
                 self.offer(Owner::Account(account), Input::Attach(id, jid, secret_version));
             }
-            Ask::Enter(account, entry) => self.offer(Owner::Account(account), Input::Enter(id, entry)),
+            Ask::Enter(account, entry) => self.arrives(id, account, entry),
         }
     }
 

@@ -91,6 +91,15 @@ impl Inquiry {
             Wanted::Last(first) => Answer { messages: Vec::new(), payload: metadata(first.as_ref(), page.hits.last()) },
         }
     }
+
+    /// The answer to [`Inquiry::ends`], which is nobody's in particular.
+    pub fn metadata(self) -> Vec<u8> {
+        let page = self.search.into_page();
+        match self.wanted {
+            Wanted::Last(first) => metadata(first.as_ref(), page.hits.last()),
+            Wanted::First | Wanted::Messages(..) => metadata(None, None),
+        }
+    }
 }
 
 fn messages(query: &Query, page: &Page, view: &View<'_>) -> Vec<Vec<u8>> {

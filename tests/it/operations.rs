@@ -104,9 +104,11 @@ fn sighup_reloads_limits_log_level_and_certificates() {
     for name in ["cert.pem", "key.pem"] {
         fs::copy(other.directory().join("data/tls").join(name), server.directory().join(name)).unwrap();
     }
-    server.configure(
-        "[limits]\nstanza_bytes_max = 10000\n[log]\nlevel = \"debug\"\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"",
-    );
+    let command =
+        "<command xmlns='http://jabber.org/protocol/commands' node='http://jabber.org/protocol/admin#add-user'/>";
+    assert!(old.iq("set", DOMAIN, command).expect("nobody administers the app").contains("forbidden"));
+    let admins = format!("admins = [\"{}@{DOMAIN}\"]\n", account.node);
+    server.configure(&(admins + "[limits]\nstanza_bytes_max = 10000\n[log]\nlevel = \"debug\"\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\""));
     assert!(!server.whole_log().contains("DEBUG"));
     reload(&server, RELOADED);
 
@@ -116,6 +118,7 @@ fn sighup_reloads_limits_log_level_and_certificates() {
     assert!(new.element().is_ok_and(|error| error.contains("policy-violation")), "and says why");
     assert_ne!(certificate(), first, "the new certificate is shown");
     assert!(old.iq("get", DOMAIN, &ping(10)).expect("old connections live on").contains("result"));
+    assert!(old.iq("set", DOMAIN, command).expect("the user administers the app").contains("executing"));
     garbage();
     std::thread::sleep(Duration::from_millis(200));
     assert!(server.whole_log().contains("DEBUG"), "the log tells more now\n{}", server.log());
@@ -128,6 +131,7 @@ fn sighup_reloads_limits_log_level_and_certificates() {
     server.configure("");
     reload(&server, RELOADED);
     assert!(old.iq("get", DOMAIN, &ping(20_000)).expect("the limits of before").contains("result"));
+    assert!(old.iq("set", DOMAIN, command).expect("nobody administers the app any more").contains("forbidden"));
 }
 
 /// At the most talkative level, with everything that is private going wrong in every place where it could be shown.

@@ -37,7 +37,7 @@ pub(super) fn announce(filled: &Filled, _: &Request<'_>, account: &mut Account, 
             turn.out.send(Owner::Account(to), Note::Stanza(parcel));
         }
         completed(request, turn, |xml| {
-            note(xml, "info", &format!("Users who are online now and are told: {}.", users.len()));
+            note(xml, "info", &format!("It is on its way to the users who are connected: {}.", users.len()));
         })
     })
 }

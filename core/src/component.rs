@@ -126,6 +126,7 @@ impl Component {
             | Note::Absent { .. }
             | Note::Command { .. }
             | Note::Confirmed(_)
+            | Note::Learned(..)
             | Note::Wants { .. }
             | Note::Expired(_)
             | Note::CutAgain(..)

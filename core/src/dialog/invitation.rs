@@ -64,6 +64,7 @@ impl Mediation {
             | Target::Uploads
             | Target::Room
             | Target::Dialog(..)
+            | Target::Component(_)
             | Target::Nobody
             | Target::Elsewhere => return Err(Condition::ItemNotFound),
         };

@@ -9,7 +9,7 @@ use crate::command::{Answer, Command};
 use crate::effect::{Effect, Effects, Learned, Note, Question, Random, ReplyTo, SessionId, Site, Turn};
 use crate::jid::FullJid;
 use crate::jid::user::{AppId, UserId};
-use crate::model::account::{Command as AccountCommand, RecordCommand};
+use crate::model::account::{Card, Command as AccountCommand, RecordCommand};
 use crate::model::directory::{self, Directory};
 use crate::model::profile::Field;
 use crate::model::upload::FileId;
@@ -300,9 +300,7 @@ impl Stage {
         let (result, effects) = self.effects(id, act);
         let mut sent = Vec::new();
         self.perform(id, effects, id, &mut Vec::new(), &mut sent);
-        for (to, note) in sent {
-            self.settle(id, &mut Vec::new(), vec![(to, note)]);
-        }
+        self.settle(id, &mut Vec::new(), sent);
         result
     }
 

@@ -10,7 +10,7 @@ use proto::time::Timestamp;
 use rookery_tests::client::attribute;
 use rookery_tests::play::perform;
 use rookery_tests::world::users::Answer;
-use rookery_tests::world::{Client, Transport, World};
+use rookery_tests::world::{Client, DOMAIN, Dice, SECRET, Transport, World};
 
 fn perform_all(transport: Transport) {
     let only = std::env::var("PLAY").unwrap_or_default();
@@ -231,6 +231,87 @@ fn a_calendar_that_jumps_confuses_nobody() {
     assert!(heard.contains("<resumed "), "{heard}");
     let bodies: Vec<&str> = heard.split("<body>").skip(1).filter_map(|rest| rest.split('<').next()).collect();
     assert_eq!(bodies, said);
+}
+
+/// Bodies or ids of what a client has received, by the sign of an error.
+fn ids(received: &[String], errors: bool) -> Vec<u32> {
+    let messages =
+        received.iter().filter(|element| element.starts_with("<message") && element.contains("<error") == errors);
+    let id =
+        |message: &String| message.split_once(" id=\"m").and_then(|(_, rest)| rest.split('"').next()?.parse().ok());
+    messages.map(|message| id(message).unwrap_or_else(|| panic!("no id: {message}"))).collect()
+}
+
+fn to_echo(number: u32, body: &str) -> String {
+    format!("<message to=\"echo.{DOMAIN}\" id=\"m{number}\" type=\"chat\"><body>{body}</body></message>")
+}
+
+#[test]
+fn a_component_that_reads_nothing_costs_nobody_a_message() {
+    let limits = Limits { outbox_bytes_max: 64 * 1024, stanza_bytes_max: 20_000, ..Limits::default() };
+    let mut world = World::with(2, None, limits);
+    let echo = world.connect_component(&format!("echo.{DOMAIN}"), SECRET).expect("it knows the secret");
+    let romeo = world.login("romeo", Some("a"));
+    world.set_stalled(echo, true);
+    let body = "x".repeat(8_000);
+    for number in 0..20 {
+        world.send(romeo, &to_echo(number, &body));
+    }
+    let refused = ids(&world.received(romeo), true);
+    assert!(refused.len() > 10 && !world.is_over(echo), "{refused:?}");
+    world.set_stalled(echo, false);
+    world.settle();
+    let taken = ids(&world.received(echo), false);
+    assert_eq!([taken, refused].concat(), (0..20).collect::<Vec<_>>(), "in order, each once");
+    world.send(romeo, &to_echo(20, "more"));
+    assert_eq!(ids(&world.received(echo), false), [20]);
+}
+
+/// Whatever the order in which things happen: each message reaches the component once, or comes back once.
+#[test]
+fn a_component_that_comes_and_goes_loses_nobody_a_message() {
+    for seed in 0..40 {
+        let mut world = World::seeded(3, seed);
+        let mut dice = Dice::new(seed);
+        let users = ["romeo", "juliet"].map(|name| world.login(name, Some("a")));
+        let mut echo = None;
+        let mut gone: Vec<Client> = Vec::new();
+        let mut sent: [Vec<u32>; 2] = Default::default();
+        for number in 0..120 {
+            match (dice.below(10), echo) {
+                (0, Some(client)) => {
+                    world.cut_off(client);
+                    gone.push(client);
+                    echo = None;
+                }
+                (1, None) => {
+                    let connected = world.connect_component(&format!("echo.{DOMAIN}"), SECRET);
+                    echo = Some(connected.unwrap_or_else(|refused| panic!("seed {seed}: {refused:?}")));
+                }
+                _ => {
+                    let who = dice.below(2);
+                    world.say(users[who], &to_echo(number, "x"));
+                    sent[who].push(number);
+                }
+            }
+            for _ in 0..dice.below(12) {
+                world.step();
+            }
+        }
+        world.settle();
+        let mut taken: Vec<u32> = Vec::new();
+        for client in gone.into_iter().chain(echo) {
+            taken.extend(ids(&world.received(client), false));
+        }
+        for (user, sent) in users.into_iter().zip(sent) {
+            let mut all = ids(&world.received(user), true);
+            let theirs: Vec<u32> = taken.iter().copied().filter(|number| sent.contains(number)).collect();
+            assert!(theirs.is_sorted(), "seed {seed}: out of order: {theirs:?}");
+            all.extend(theirs);
+            all.sort_unstable();
+            assert_eq!(all, sent, "seed {seed}");
+        }
+    }
 }
 
 /// XEP-0016 §2.2 over REST, server notes §3.4: what is denied is neither shown nor kept nor counted.

@@ -6,6 +6,7 @@
 //! [`TARGETS`], and a folder of a few inputs in `corpus/`.
 
 pub mod bosh;
+pub mod component;
 pub mod element;
 pub mod framer;
 pub mod http;
@@ -35,6 +36,7 @@ pub const TARGETS: &[(&str, Run)] = &[
     ("sasl", sasl::run),
     ("jid", jid::run),
     ("bosh", bosh::run),
+    ("component", component::run),
     ("websocket", websocket::run),
     ("rows", rows::run),
     ("http", http::run),

@@ -27,11 +27,11 @@ use hashbrown::HashMap;
 use proto::account::{self, Progress};
 use proto::command::{Answer, Command};
 use proto::dialog::Dialog;
-use proto::effect::{Effect, Effects, JobRef, Learned, Note, ReplyTo, Turn};
+use proto::effect::{Effect, Effects, JobRef, Learned, Note, ReplyTo, SessionId, Turn};
 use proto::error::StreamError;
 use proto::model::directory::{self, Directory};
 use proto::model::jobs::{self, Job};
-use proto::owner::{AccountId, Owner};
+use proto::owner::{AccountId, ComponentId, Owner};
 use proto::row::{Batch, Found, Reads, Rows, Unreadable};
 use proto::stream::{Outgoing, Reply};
 use proto::time::{Instant, Now};
@@ -144,8 +144,8 @@ pub struct Shard<D> {
     effects: Effects,
     chance: Chance,
     links: Links,
-    /// How many components are connected.
-    components: usize,
+    /// The components that are connected, with their sessions.
+    components: HashMap<ConnId, (SessionId, ComponentId), RandomState>,
     guesses: Guesses<Try>,
     /// For which accounts connections try to log in.
     trying: HashMap<ConnId, AccountId, RandomState>,
@@ -215,7 +215,7 @@ impl<D: Desk> Shard<D> {
             effects: Effects::new(),
             chance,
             links: Links::default(),
-            components: 0,
+            components: HashMap::default(),
             guesses: Guesses::default(),
             trying: HashMap::default(),
             attached: Vec::new(),

@@ -13,6 +13,7 @@ use proto::effect::SessionId;
 use proto::error::{StreamCondition, StreamError};
 use proto::ns;
 use proto::owner::{ComponentId, Owner};
+use proto::stanza::Remains;
 use proto::stream::Flow;
 use proto::xml::{Element, Writer};
 
@@ -22,42 +23,32 @@ use super::desk::Desk;
 use super::outbox::Piece;
 use super::owners::{Input, State};
 
-/// The stream of a component, and which session it has.
-pub(super) struct ComponentLine {
-    pub stream: Stream,
-    pub session: Option<(SessionId, ComponentId)>,
-}
-
 impl<D: Desk> Shard<D> {
     pub(super) fn component_line(&self) -> Line {
-        let stream = Stream::new(self.now.instant, &self.terms.site.limits);
-        Line::Component(Box::new(ComponentLine { stream, session: None }))
+        Line::Component(Box::new(Stream::new(self.now.instant, &self.terms.site.limits)))
     }
 
     /// How many components are connected here.
     pub fn components(&self) -> usize {
-        self.components
+        self.components.len()
     }
 
     /// Feeds a component's stream; its line is taken out of the connection meanwhile.
-    pub(super) fn feed_component(&mut self, id: ConnId, mut line: Box<ComponentLine>, bytes: &[u8]) -> usize {
+    pub(super) fn feed_component(&mut self, id: ConnId, mut stream: Box<Stream>, bytes: &[u8]) -> usize {
         let terms = self.terms.clone();
         let mut nodes = mem::take(&mut self.nodes);
         let mut out = Vec::new();
-        let (now, mut random, session) = (self.now.instant, self.chance.lend(), line.session);
+        let (now, mut random) = (self.now.instant, self.chance.lend());
         let mut host = Host { now, site: &terms.site, random: &mut random, out: &mut out };
-        let had_failed = line.stream.has_failed();
-        let fed = line.stream.feed(bytes, &mut host, &mut nodes, &mut |element| match session {
-            Some((_, component)) => self.component_stanza(id, component, element),
-            None => Flow::End(StreamCondition::InternalServerError.into()),
-        });
-        if line.stream.has_failed() && !had_failed {
+        let had_failed = stream.has_failed();
+        let fed = stream.feed(bytes, &mut host, &mut nodes, &mut |element| self.component_stanza(id, element));
+        if stream.has_failed() && !had_failed {
             self.counts.login_failures += 1;
             let peer = self.conns.get_mut(id).map(|conn| conn.peer);
             tracing::warn!(?peer, "a component has shown a wrong secret");
         }
         self.nodes = nodes;
-        self.put_back(id, Line::Component(line));
+        self.put_back(id, Line::Component(stream));
         self.component_said(id, out);
         self.obey_component(id, fed.ask);
         fed.consumed
@@ -73,10 +64,10 @@ impl<D: Desk> Shard<D> {
     fn with_component(&mut self, id: ConnId, act: impl FnOnce(&mut Stream, &mut Host<'_>) -> Option<Ask>) {
         let terms = self.terms.clone();
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let Line::Component(line) = &mut conn.line else { return };
+        let Line::Component(stream) = &mut conn.line else { return };
         let (mut out, mut random) = (Vec::new(), self.chance.lend());
         let mut host = Host { now: self.now.instant, site: &terms.site, random: &mut random, out: &mut out };
-        let ask = act(&mut line.stream, &mut host);
+        let ask = act(stream, &mut host);
         self.component_said(id, out);
         self.obey_component(id, ask);
     }
@@ -103,15 +94,13 @@ impl<D: Desk> Shard<D> {
 
     /// A component takes a connection, unless it has one. That one may be dead without anybody having noticed: it is asked.
     pub(super) fn connect_component(&mut self, owner: Owner, component: &mut Component, id: ConnId) {
-        let (Owner::Component(component_id), Some(conn)) = (owner, self.conns.get_mut(id)) else { return };
-        let Line::Component(line) = &mut conn.line else { return };
+        let (Owner::Component(component_id), Some(_)) = (owner, self.conns.get_mut(id)) else { return };
         let session = SessionId(self.last_session + 1);
         let taken = component.connect(session);
         if taken {
             self.last_session += 1;
-            line.session = Some((session, component_id));
             self.links.add(session, owner, id);
-            self.components += 1;
+            self.components.insert(id, (session, component_id));
             self.counts.logins += 1;
         } else if let Some(other) = component.session().and_then(|session| self.links.conn(session)) {
             self.ping_component(other);
@@ -126,8 +115,11 @@ impl<D: Desk> Shard<D> {
     }
 
     /// An element from a connected component.
-    fn component_stanza(&mut self, id: ConnId, component: ComponentId, element: Element<'_>) -> Flow {
+    fn component_stanza(&mut self, id: ConnId, element: Element<'_>) -> Flow {
         self.counts.stanzas_in += 1;
+        let Some(&(_, component)) = self.components.get(&id) else {
+            return Flow::End(StreamCondition::InternalServerError.into());
+        };
         let owner = Owner::Component(component);
         let now = self.now.instant;
         let state = self.owners.get_mut(&owner).and_then(|slot| {
@@ -161,11 +153,10 @@ impl<D: Desk> Shard<D> {
         self.with_component(id, |stream, host| stream.close(error, host));
     }
 
-    /// A component's connection is gone.
-    pub(super) fn component_closed(&mut self, line: &ComponentLine, remains: proto::stanza::Remains) {
-        let Some((session, component)) = line.session else { return };
+    /// A connection is gone; perhaps it was that of a component.
+    pub(super) fn component_closed(&mut self, id: ConnId, remains: Remains) {
+        let Some((session, component)) = self.components.remove(&id) else { return };
         self.links.remove(session);
-        self.components -= 1;
         tracing::info!(domain = self.component_domain(component).as_deref(), "a component is gone");
         self.offer(Owner::Component(component), Input::Detach(session, remains));
     }
@@ -176,11 +167,11 @@ impl<D: Desk> Shard<D> {
         let limits = &self.terms.site.limits;
         let (idle_time_max, ping_time_max) = (limits.idle_time_max, limits.ping_time_max);
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let Line::Component(line) = &conn.line else { return };
-        if line.stream.deadline().is_some_and(|at| at <= now) {
+        let Line::Component(stream) = &conn.line else { return };
+        if stream.deadline().is_some_and(|at| at <= now) {
             return self.with_component(id, |stream, host| stream.expired(host));
         }
-        if line.session.is_none() || line.stream.is_closed() {
+        if stream.is_closed() || !self.components.contains_key(&id) {
             return;
         }
         match conn.pinged {
@@ -197,8 +188,7 @@ impl<D: Desk> Shard<D> {
     fn ping_component(&mut self, id: ConnId) {
         let now = self.now.instant;
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.pinged.is_none()) else { return };
-        let Line::Component(line) = &conn.line else { return };
-        let Some((_, component)) = line.session else { return };
+        let Some(&(_, component)) = self.components.get(&id) else { return };
         conn.pinged = Some(now);
         let Some(domain) = self.component_domain(component) else { return };
         let mut bytes = Vec::new();

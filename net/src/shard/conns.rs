@@ -15,7 +15,6 @@ use proto::stream::{Security, Stream, Transport, frame_element};
 use proto::time::{Instant, Now};
 
 use super::bosh::BoshLine;
-use super::components::ComponentLine;
 use super::desk::Desk;
 use super::http::HttpLine;
 use super::outbox::{Outbox, Piece};
@@ -101,7 +100,7 @@ pub(super) enum Line {
     WebSocket(Box<(WebSocket, Stream)>),
     Http(Box<HttpLine>),
     Bosh(Box<BoshLine>),
-    Component(Box<ComponentLine>),
+    Component(Box<component::Stream>),
     /// Taken out while it is at work.
     AtWork,
 }
@@ -113,7 +112,7 @@ impl Line {
             Line::Tcp(stream) => stream.waits_for_host(),
             Line::WebSocket(line) => line.1.waits_for_host(),
             Line::Bosh(line) => line.stream.waits_for_host(),
-            Line::Component(line) => line.stream.waits_for_host(),
+            Line::Component(stream) => stream.waits_for_host(),
             Line::Http(_) | Line::AtWork => false,
         }
     }
@@ -258,7 +257,7 @@ impl<D: Desk> Shard<D> {
         conn.directive = None;
         conn.touched = false;
         let component = match &conn.line {
-            Line::Component(line) => line.stream.component(),
+            Line::Component(stream) => stream.component(),
             Line::Tcp(_) | Line::WebSocket(_) | Line::Http(_) | Line::Bosh(_) | Line::AtWork => None,
         };
         let id = self.conns.insert(conn);
@@ -358,7 +357,7 @@ impl<D: Desk> Shard<D> {
                 used
             }
             Line::WebSocket(line) => self.feed_websocket(id, line, bytes),
-            Line::Component(line) => self.feed_component(id, line, bytes),
+            Line::Component(stream) => self.feed_component(id, stream, bytes),
             Line::Http(line) => {
                 self.feed_http(id, line, bytes);
                 bytes.len()
@@ -452,12 +451,9 @@ impl<D: Desk> Shard<D> {
                 self.bosh_hung_up(id);
             }
             let remains = conn.outbox.remains();
-            if let Line::Component(line) = &conn.line {
-                self.component_closed(line, remains);
-                return self.settle();
-            }
-            if let Some((session, account)) = conn.session.take() {
-                self.detach(session, account, remains);
+            match conn.session.take() {
+                Some((session, account)) => self.detach(session, account, remains),
+                None => self.component_closed(id, remains),
             }
             // A call that is under way goes on to its end: what it has begun, a sign-up say, is not left half done.
         }
@@ -561,7 +557,7 @@ impl<D: Desk> Shard<D> {
         let rate = if matches!(conn.line, Line::Component(_)) { 0 } else { rate };
         let ready = match &conn.line {
             Line::Tcp(stream) => !stream.waits_for_host(),
-            Line::Component(line) => !line.stream.waits_for_host(),
+            Line::Component(stream) => !stream.waits_for_host(),
             Line::WebSocket(line) => !line.1.waits_for_host(),
             Line::Http(line) => line.wants_input(),
             Line::Bosh(_) | Line::AtWork => false,

@@ -1,6 +1,6 @@
 //! Rules that can be broken on purpose, so that tests can be tested: whoever looks for broken rules must find these.
 //!
-//! Only a build with the feature `canary` can break one, by [`break_rule`]. In any other build [`is_broken`] is false when the
+//! Only a build with the feature `canary` can break one, by `break_rule`. In any other build [`is_broken`] is false when the
 //! compiler sees it, and nothing is left of it.
 
 /// A rule of the server.

@@ -40,6 +40,12 @@ fn slixmpp_knows_occupants_and_takes_messages_back() {
 }
 
 #[test]
+fn an_announcement_is_a_system_message_to_the_quickblox_sdk() {
+    let server = Server::start_with("admins = [\"1-1@localhost\"]");
+    suite::node(&server, "quickblox-announced.test.mjs", &[], SUITE_SECS_MAX);
+}
+
+#[test]
 fn slixmpp_gives_an_administrators_commands() {
     let server = Server::start_with("admins = [\"1-1@localhost\"]");
     // What must not pass between two applications.

@@ -10,6 +10,8 @@ import { server, xmppOnly, newUser, Inbox } from './world.mjs'
 const NS_STANZAS = 'urn:ietf:params:xml:ns:xmpp-stanzas'
 const NS_STREAM = 'http://etherx.jabber.org/streams'
 const NS_SASL2 = 'urn:xmpp:sasl:2'
+const NS_BIND_2 = 'urn:xmpp:bind:0'
+const NS_MAM = 'urn:xmpp:mam:2'
 const NS_ROSTER = 'jabber:iq:roster'
 const NS_PING = 'urn:xmpp:ping'
 const NS_DISCO_INFO = 'http://jabber.org/protocol/disco#info'
@@ -42,6 +44,8 @@ async function connect (user, service, { resource, mechanism, sasl2 = true } = {
   const inbox = new Inbox()
   const errors = []
   xmpp.on('error', (error) => errors.push(error))
+  let success
+  xmpp.on('element', (element) => { if (element.is('success', NS_SASL2)) success = element })
   xmpp.on('stanza', (stanza) => {
     if (!(stanza.is('iq') && ['result', 'error'].includes(stanza.attrs.type))) inbox.push(stanza)
   })
@@ -52,7 +56,7 @@ async function connect (user, service, { resource, mechanism, sasl2 = true } = {
     await xmpp.stop().catch(() => {})
     throw error
   }
-  return { xmpp, inbox, errors, jid: jid.toString(), mechanism: used }
+  return { xmpp, inbox, errors, success, jid: jid.toString(), mechanism: used }
 }
 
 /**
@@ -194,6 +198,23 @@ for (const transport of TRANSPORTS) {
       await say(r, juliet.jid, 'counted')
       await j.inbox.next(isMessage('counted'), 'the message that is counted')
       assert.ok(await acked)
+    })
+
+    test('where the archive begins and ends comes with the resource', { skip: xmppOnly && 'servers differ' }, async () => {
+      const archivist = await newUser('archivist')
+      const ends = (session) => session.success.getChild('bound', NS_BIND_2).getChild('metadata', NS_MAM).getChildElements()
+      const first = await connect(archivist, transport.service)
+      assert.deepEqual(ends(first), [])
+      const kept = xml('extraParams', { xmlns: 'jabber:client' }, xml('save_to_history', {}, '1'))
+      const ids = ['begins', 'goes on', 'ends'].map(() => [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join(''))
+      for (const id of ids) {
+        await first.xmpp.send(xml('message', { to: juliet.jid, id, type: 'chat' }, xml('body', {}, id), kept))
+        await j.inbox.next(isMessage(id), 'the message that is kept')
+      }
+      await first.xmpp.stop()
+      const again = await connect(archivist, transport.service)
+      assert.deepEqual(ends(again).map(({ name, attrs: { id } }) => [name, id]), [['start', ids[0]], ['end', ids[2]]])
+      await again.xmpp.stop()
     })
 
     test('a client that is known logs in with its token', { skip: xmppOnly && 'servers differ' }, async () => {

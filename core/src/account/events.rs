@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::effect::Turn;
+use crate::effect::{Note, Turn};
 use crate::ext::avatar::{Avatar, advertised};
 use crate::ext::pep::{self, Access, Config, Item, Node, Pep, Publication, SendLast};
 use crate::jid::Jid;
 use crate::ns;
+use crate::owner::Owner;
 use crate::row::{Batch, Reads, Rows, Unreadable};
 use crate::stanza::{Kind, MessageKind, Parcel, PresenceKind, Sender, Topic};
 
 use super::Account;
+use super::presence::addressed;
 use super::privacy::lists::Traffic;
 
 impl Account {
@@ -92,10 +94,21 @@ impl Account {
         if !self.may(None, Traffic::PresenceOut, to) {
             return;
         }
-        let Some(account) = self.contact_account(to, turn) else { return };
+        let Some(owner) = self.contact_owner(to, turn) else { return };
         let kind = Kind::Message { kind: MessageKind::Headline, lasting: false };
-        let parcel = Parcel::new(self.sender(), resource.map(Into::into), kind, event.clone());
-        self.post(account, Parcel { topic: Some(Arc::clone(topic)), ..parcel }, turn);
+        let parcel = match owner {
+            // Nobody keeps what a component wants to hear of: it has subscribed by name, or hears nothing.
+            Owner::Component(_) if !topic.by_name => return,
+            Owner::Component(_) => {
+                let to = resource.map_or_else(|| to.to_owned(), |resource| format!("{to}/{resource}"));
+                Parcel::new(self.sender(), None, kind, addressed(event, &to))
+            }
+            Owner::Account(_) | Owner::App(_) | Owner::Dialog(..) => {
+                let parcel = Parcel::new(self.sender(), resource.map(Into::into), kind, event.clone());
+                Parcel { topic: Some(Arc::clone(topic)), ..parcel }
+            }
+        };
+        turn.out.send(owner, Note::Stanza(parcel));
     }
 
     /// The nodes of which a resource that has come gets the newest item: those that it wants to hear of and may see.

@@ -35,10 +35,12 @@ use crate::shard::{ConnId, Letter, Outcome, Shard, Terms, Ticket};
 pub(crate) mod desk;
 mod driver;
 mod guests;
+mod turns;
 
 pub(crate) use desk::ServerDesk;
 pub(crate) use driver::Traveller;
 pub(crate) use guests::Guests;
+use turns::Turns;
 
 /// What other threads leave for a shard.
 pub(crate) enum Post {
@@ -90,6 +92,8 @@ pub(crate) struct Local {
     paused: RefCell<Vec<Bell>>,
     /// Connections that the shard wants nothing from for now. It rings when it does; they look now and then all the same.
     waiting: RefCell<Vec<Bell>>,
+    /// Connections whose clients have sent calls ahead.
+    calls: Rc<Turns>,
     /// Drivers that watch a deadline of their own.
     impatient: RefCell<Slab<Bell>>,
     drivers: Cell<usize>,
@@ -135,6 +139,7 @@ pub(crate) async fn run(plan: Plan) {
         }),
         paused: RefCell::default(),
         waiting: RefCell::default(),
+        calls: Rc::default(),
         impatient: RefCell::default(),
         drivers: Cell::new(0),
         tasks: Cell::new(0),
@@ -146,6 +151,7 @@ pub(crate) async fn run(plan: Plan) {
         rt::spawn(Rc::clone(&local).accept(kind, listener));
     }
     rt::spawn(keep_time(Rc::downgrade(&local)));
+    rt::spawn(Rc::clone(&local.calls).deal());
     local.take_posts(&inbox).await;
     local.drain().await;
 }

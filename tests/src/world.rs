@@ -610,6 +610,11 @@ impl World {
             pipe.touched = true;
             return self.after(shard);
         }
+        if self.shards[shard].is_behind(conn) {
+            pipe.touched = true;
+            self.shards[shard].go_on(now, conn);
+            return self.after(shard);
+        }
         match self.shards[shard].directive(conn) {
             None => {}
             // The socket is full: it has to wait, but for an end.

@@ -30,8 +30,9 @@ thread_local! {
 
 /// Events taken from the kernel at a time.
 const EVENTS_MAX: usize = 256;
-/// Turns that others may have before the kernel is asked for news again.
+/// Turns that others may have before the kernel is asked for news again, and how long those may take.
 const TURNS_WITHOUT_NEWS_MAX: u32 = 16;
+const TIME_WITHOUT_NEWS_MAX: Duration = Duration::from_micros(250);
 
 /// What one shard waits for.
 pub(super) struct Reactor {
@@ -206,6 +207,7 @@ impl Reactor {
 pub(super) async fn sleep_when_idle(reactor: Rc<Reactor>) {
     let mut events = Vec::with_capacity(EVENTS_MAX);
     let (mut turns, mut rounds) = (reactor.turns.get(), 0);
+    let mut last_news = Instant::now();
     poll_fn(|cx| {
         if reactor.stopped.get() {
             return Poll::Ready(());
@@ -215,12 +217,13 @@ pub(super) async fn sleep_when_idle(reactor: Rc<Reactor>) {
         let idle = reactor.turns.get() == turns;
         turns = reactor.turns.get();
         rounds += 1;
-        if idle || rounds >= TURNS_WITHOUT_NEWS_MAX {
+        if idle || rounds >= TURNS_WITHOUT_NEWS_MAX || last_news.elapsed() >= TIME_WITHOUT_NEWS_MAX {
             rounds = 0;
             if let Err(error) = reactor.take_news(&mut events, idle) {
                 // The kernel refuses only what is broken beyond repair here; a shard that hears nothing must not spin.
                 panic!("epoll_wait failed: {error}");
             }
+            last_news = Instant::now();
         }
         Poll::Pending
     })

@@ -16,6 +16,7 @@ use std::time::Duration;
 use proto::time::Instant;
 
 use super::guests::Guest;
+use super::turns::Turn;
 use super::{Local, Post};
 use crate::conn::tls::{Inside, Tls, TlsError};
 use crate::listen::Kind;
@@ -41,6 +42,8 @@ struct Driver {
     unsent: Vec<u8>,
     sent: usize,
     phase: Phase,
+    /// It waits for its turn to go on with what the client has sent ahead.
+    turn: Option<Turn>,
     peer: IpAddr,
     guest: Guest,
 }
@@ -65,12 +68,12 @@ enum End {
 }
 
 /// Whether to go on at once, wait to be woken, or end.
-type Turn = ControlFlow<Option<End>>;
+type Next = ControlFlow<Option<End>>;
 
-const WAIT: Turn = ControlFlow::Break(None);
-const AGAIN: Turn = ControlFlow::Continue(());
+const WAIT: Next = ControlFlow::Break(None);
+const AGAIN: Next = ControlFlow::Continue(());
 
-fn end(end: End) -> Turn {
+fn end(end: End) -> Next {
     ControlFlow::Break(Some(end))
 }
 
@@ -91,7 +94,18 @@ pub(super) fn start(local: &Rc<Local>, kind: Kind, socket: Socket, peer: IpAddr,
             (Phase::Open(open(local, arrival, &bell)), None)
         }
     };
-    let driver = Driver { local: Rc::clone(local), socket, bell, tls, unsent: Vec::new(), sent: 0, phase, peer, guest };
+    let driver = Driver {
+        local: Rc::clone(local),
+        socket,
+        bell,
+        tls,
+        unsent: Vec::new(),
+        sent: 0,
+        phase,
+        turn: None,
+        peer,
+        guest,
+    };
     spawn(driver);
 }
 
@@ -112,7 +126,18 @@ pub(super) fn adopt(local: &Rc<Local>, traveller: Traveller) {
         }
     };
     let phase = Phase::Open(id);
-    let driver = Driver { local: Rc::clone(local), socket, bell, tls, unsent: Vec::new(), sent: 0, phase, peer, guest };
+    let driver = Driver {
+        local: Rc::clone(local),
+        socket,
+        bell,
+        tls,
+        unsent: Vec::new(),
+        sent: 0,
+        phase,
+        turn: None,
+        peer,
+        guest,
+    };
     spawn(driver);
 }
 
@@ -190,7 +215,7 @@ impl Driver {
         Poll::Pending
     }
 
-    fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
+    fn turn(&mut self, cx: &mut Context<'_>) -> Next {
         let overdue = match &self.phase {
             Phase::Greeting { until, .. } => self.local.stopping.get() || self.local.house.clock.instant() >= *until,
             Phase::Closing { until, .. } => self.local.house.clock.instant() >= *until,
@@ -230,7 +255,7 @@ impl Driver {
     }
 
     /// The peer does not take what it is given. When the shard has given it up, nothing is gained by waiting.
-    fn wait_for_writing(&mut self) -> Turn {
+    fn wait_for_writing(&mut self) -> Next {
         let Phase::Open(id) = self.phase else { return WAIT };
         let closes = self.local.shard.borrow_mut().directive(id) == Some(Directive::Close);
         if !closes {
@@ -242,7 +267,7 @@ impl Driver {
     }
 
     /// TLS from the first byte.
-    fn greet(&mut self, cx: &mut Context<'_>, port: Port) -> Turn {
+    fn greet(&mut self, cx: &mut Context<'_>, port: Port) -> Next {
         match self.shake_hands(cx) {
             Poll::Pending => WAIT,
             Poll::Ready(Err(Refused::Gone)) => end(End::Closed),
@@ -261,7 +286,7 @@ impl Driver {
     }
 
     /// STARTTLS on a connection that the shard knows.
-    fn secure(&mut self, cx: &mut Context<'_>, id: ConnId) -> Turn {
+    fn secure(&mut self, cx: &mut Context<'_>, id: ConnId) -> Next {
         if self.local.shard.borrow_mut().directive(id) == Some(Directive::Close) {
             return end(End::Closed);
         }
@@ -309,7 +334,7 @@ impl Driver {
     }
 
     /// What the client sent right behind its handshake.
-    fn hand_over_early(&mut self, id: ConnId) -> Turn {
+    fn hand_over_early(&mut self, id: ConnId) -> Next {
         let mut early = std::mem::take(&mut self.local.buffers.borrow_mut().plain);
         if !early.is_empty() {
             self.local.with(|shard, now| shard.received(now, id, &early));
@@ -320,11 +345,9 @@ impl Driver {
     }
 
     /// One step of a connection in use: output, then what the shard directs, then input.
-    fn work(&mut self, cx: &mut Context<'_>, id: ConnId) -> Turn {
+    fn work(&mut self, cx: &mut Context<'_>, id: ConnId) -> Next {
         match self.write_output(cx, id) {
             Ok(false) => {}
-            // Each call of the API is a turn of its own: some of them are long, and clients may send thousands ahead.
-            Ok(true) if self.local.shard.borrow_mut().is_http(id) => return self.step_aside(),
             Ok(true) => return AGAIN,
             Err(_) => return end(End::Closed),
         }
@@ -346,11 +369,30 @@ impl Driver {
             }
             None => {}
         }
+        if self.local.shard.borrow_mut().is_behind(id) {
+            return self.go_on(id);
+        }
         if !wants_input {
             self.local.pause(&self.bell);
             return WAIT;
         }
         self.read_input(cx, id)
+    }
+
+    /// Takes up the next call that the client has sent ahead, when it is this connection's turn: some calls are long, and clients may
+    /// send thousands ahead.
+    fn go_on(&mut self, id: ConnId) -> Next {
+        match &self.turn {
+            Some(turn) if turn.get() => {}
+            Some(_) => return WAIT,
+            None => {
+                self.turn = Some(self.local.calls.wait(&self.bell));
+                return WAIT;
+            }
+        }
+        self.turn = None;
+        self.local.with(|shard, now| shard.go_on(now, id));
+        AGAIN
     }
 
     /// Takes output from the shard and writes it; true if there was any.
@@ -387,7 +429,7 @@ impl Driver {
     }
 
     /// Reads once, and hands what came to the shard.
-    fn read_input(&mut self, cx: &mut Context<'_>, id: ConnId) -> Turn {
+    fn read_input(&mut self, cx: &mut Context<'_>, id: ConnId) -> Next {
         let mut buffers = self.local.buffers.borrow_mut();
         let kept = match &self.tls {
             Some(tls) => match tls.restore(&mut buffers.read) {
@@ -433,13 +475,13 @@ impl Driver {
     }
 
     /// The others' turn; this one comes back after them.
-    fn step_aside(&self) -> Turn {
+    fn step_aside(&self) -> Next {
         self.bell.ring();
         WAIT
     }
 
     /// The peer will send no more. It may still want answers.
-    fn peer_ended(&mut self, id: ConnId) -> Turn {
+    fn peer_ended(&mut self, id: ConnId) -> Next {
         self.local.with(|shard, now| shard.ended(now, id));
         let mut shard = self.local.shard.borrow_mut();
         if shard.has_output(id) || shard.directive(id).is_some() {
@@ -465,7 +507,7 @@ impl Driver {
     }
 
     /// Nothing will be said any more besides what is in `unsent`.
-    fn part(&mut self) -> Turn {
+    fn part(&mut self) -> Next {
         let until = self.local.house.clock.instant() + CLOSING_TIME_MAX;
         let watch = match self.phase {
             Phase::Greeting { watch, .. } | Phase::Closing { watch, .. } => watch,
@@ -476,7 +518,7 @@ impl Driver {
     }
 
     /// Waits for the peer to close, reading past whatever it still has to say.
-    fn throw_away(&mut self, cx: &mut Context<'_>) -> Turn {
+    fn throw_away(&mut self, cx: &mut Context<'_>) -> Next {
         let Phase::Closing { thrown, .. } = &mut self.phase else { return end(End::Closed) };
         if *thrown == 0 {
             self.socket.shut_down();

@@ -522,12 +522,8 @@ impl<D: Desk> Shard<D> {
             line.0.close();
             out.append(&mut line.0.take_output());
         }
-        if conn.outbox.is_empty() && matches!(conn.line, Line::Http(_)) {
-            if self.transfers.are_under_way(id) {
-                self.send_more(id);
-            } else {
-                self.go_on(id);
-            }
+        if conn.outbox.is_empty() && self.transfers.are_under_way(id) {
+            self.send_more(id);
             return self.settle();
         }
         if let Some((owner, note)) = conn.outbox.take_when_flushed() {
@@ -568,11 +564,6 @@ impl<D: Desk> Shard<D> {
             && conn.directive.is_none()
             && conn.outbox.bytes() < sessions::OWN_OUTPUT_BYTES_MAX
             && !congested
-    }
-
-    /// Whether a connection speaks HTTP.
-    pub fn is_http(&mut self, id: ConnId) -> bool {
-        self.conns.get_mut(id).is_some_and(|conn| matches!(conn.line, Line::Http(_)))
     }
 
     /// Gives back the memory that a quiet connection does not need.

@@ -8,7 +8,7 @@ use proto::effect::{Note, ReplyTo};
 use proto::owner::Owner;
 use proto::row::{Found, Rows};
 use proto::stream::{Security, Stream, Transport};
-use proto::time::Instant;
+use proto::time::{Instant, Now};
 use rest::flow::{Moment, Step, Then, Work, Worked};
 use rest::http::Step as Read;
 use rest::http::{After, Connection, Method, Request, Response};
@@ -302,21 +302,28 @@ impl<D: Desk> Shard<D> {
         self.answered_with(id, after);
     }
 
-    /// Takes the next of the requests that the client has sent ahead, once it has taken the answers to those before: each in its own
-    /// turn, so that others have theirs.
-    pub(super) fn go_on(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        let Line::Http(line) = &conn.line else { return };
-        if conn.outbox.is_empty() && line.machine.is_behind() {
+    /// Whether there is a request that the client has sent ahead, and the client has taken the answers to those before.
+    pub fn is_behind(&mut self, id: ConnId) -> bool {
+        let Some(conn) = self.conns.get_mut(id) else { return false };
+        let Line::Http(line) = &conn.line else { return false };
+        conn.outbox.is_empty() && conn.directive.is_none() && line.machine.is_behind()
+    }
+
+    /// Takes up the next of the requests that the client has sent ahead.
+    pub fn go_on(&mut self, now: Now, id: ConnId) {
+        self.now = now;
+        if self.is_behind(id) {
             self.feed_more(id, &[]);
         }
+        self.settle();
     }
 
     /// What comes after an answer.
     pub(super) fn answered_with(&mut self, id: ConnId, after: After) {
         match after {
             After::Close | After::Upgraded(_) => self.conns.direct(id, Directive::Close),
-            After::KeepAlive => self.go_on(id),
+            // What the client has sent ahead has its turn when this is taken.
+            After::KeepAlive => self.conns.touch(id),
             After::Stream => debug_assert!(false, "only files are streamed"),
         }
     }

@@ -313,11 +313,13 @@ fn requests_that_were_sent_ahead_wait_for_their_turn() {
         assert_eq!(shard.counts().calls, 1, "nobody has taken an answer yet");
         let mut answers = 0;
         while shard.has_output(conn) {
+            assert!(!shard.is_behind(conn), "not before the answer is taken");
             let mut out = Vec::new();
             shard.output(Shelf::now(), conn, &mut out, usize::MAX);
             let now = String::from_utf8(out).expect("text").matches("HTTP/1.1 404 ").count();
             assert_eq!(now, 1);
             answers += now;
+            shard.go_on(Shelf::now(), conn);
         }
         assert_eq!(answers, REQUESTS);
         assert_eq!(shard.directive(conn), ends.then_some(Directive::Close));

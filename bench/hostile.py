@@ -313,6 +313,21 @@ def large_bodies(_):
         yield 1
 
 
+def bosh_sessions(_):
+    body = (f"<body rid='1' to='localhost' hold='1' wait='60' ver='1.6' xmlns='{wire.NS['httpbind']}' xmlns:xmpp='urn:xmpp:xbosh' xmpp:version='1.0'/>").encode()
+    request = b"POST /http-bind HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    sock = socket.create_connection((world.HOST, world.HTTP_PORT), 5)
+    while True:
+        sock.sendall(request * 50)
+        answers = 0
+        while answers < 50:
+            data = sock.recv(1 << 18)
+            if not data:
+                raise OSError("closed")
+            answers += data.count(b"HTTP/1.1 ")
+        yield 1
+
+
 def herd(options):
     users = [options.user() for _ in range(20)]
     while True:
@@ -324,7 +339,8 @@ def herd(options):
 
 ATTACKS = {"(busy)": busy, "xml": xml, "half-open": half_open, "stanzas before login": early_stanzas, "slow xmpp": slow_xmpp, "slow http": slow_http,
            "cut handshakes": cut_handshakes, "brute force": brute_force, "messages": messages, "offline messages": offline_messages, "presence": presence,
-           "roster": roster, "room": room, "acks": acks, "readers that never read": deaf, "pipelined requests": pipelines, "large bodies": large_bodies, "herd": herd}
+           "roster": roster, "room": room, "acks": acks, "readers that never read": deaf, "pipelined requests": pipelines, "large bodies": large_bodies,
+           "bosh sessions": bosh_sessions, "herd": herd}
 LOGGED_IN = {"messages", "offline messages", "presence", "roster", "room", "acks", "readers that never read", "herd"}
 
 

@@ -193,6 +193,8 @@ pub struct Limits {
     pub login_failures_free: u32,
     /// Stanzas answered with `not-authorized` before login, before the stream ends.
     pub early_stanzas_max: u32,
+    /// BOSH sessions on one shard whose clients have not logged in, and of one network a tenth of them; 0 is no limit.
+    pub bosh_early_max: u32,
     /// Addresses of one stanza. XEP-0033 §9 wants more than 20 and less than 100.
     pub addresses_max: usize,
     /// Bytes a second from one logged-in client before its reads pause; 0 is no limit.
@@ -226,6 +228,7 @@ impl Default for Limits {
             auth_failures_max: 5,
             login_failures_free: 20,
             early_stanzas_max: 8,
+            bosh_early_max: 10_000,
             addresses_max: 50,
             client_bytes_per_sec_max: 0,
             body_bytes_max: 1024 * 1024,

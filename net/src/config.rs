@@ -219,6 +219,8 @@ pub struct LimitSettings {
     pub login_failures_free: u32,
     /// Stanzas answered with `not-authorized` before login, before the stream ends.
     pub early_stanzas_max: u32,
+    /// BOSH sessions on one shard whose clients have not logged in, and of one network a tenth of them; 0 is no limit.
+    pub bosh_early_max: u32,
     /// Addresses of one stanza.
     pub addresses_max: usize,
     /// Bytes a second from one logged-in client before its reads pause; 0 is no limit.
@@ -311,6 +313,7 @@ impl Default for LimitSettings {
             auth_failures_max,
             login_failures_free,
             early_stanzas_max,
+            bosh_early_max,
             addresses_max,
             client_bytes_per_sec_max,
             body_bytes_max,
@@ -333,6 +336,7 @@ impl Default for LimitSettings {
             auth_failures_max,
             login_failures_free,
             early_stanzas_max,
+            bosh_early_max,
             addresses_max,
             client_bytes_per_sec_max,
             body_bytes_max,
@@ -361,6 +365,7 @@ impl LimitSettings {
             auth_failures_max: self.auth_failures_max,
             login_failures_free: self.login_failures_free,
             early_stanzas_max: self.early_stanzas_max,
+            bosh_early_max: self.bosh_early_max,
             addresses_max: self.addresses_max,
             client_bytes_per_sec_max: self.client_bytes_per_sec_max,
             body_bytes_max: self.body_bytes_max,

@@ -38,6 +38,7 @@ pub(crate) struct Gauges {
     logins_held: AtomicU64,
     calls: AtomicU64,
     slow_readers: AtomicU64,
+    bosh_turned_away: AtomicU64,
     unreadable_rows: AtomicU64,
     files_in: AtomicU64,
     files_out: AtomicU64,
@@ -56,6 +57,7 @@ impl Gauges {
             logins_held,
             calls,
             slow_readers,
+            bosh_turned_away,
             unreadable_rows,
             files_in,
             files_out,
@@ -74,6 +76,7 @@ impl Gauges {
             (&self.logins_held, logins_held),
             (&self.calls, calls),
             (&self.slow_readers, slow_readers),
+            (&self.bosh_turned_away, bosh_turned_away),
             (&self.unreadable_rows, unreadable_rows),
             (&self.files_in, files_in),
             (&self.files_out, files_out),
@@ -107,6 +110,9 @@ const COUNTERS: &[Named] = &[
         gauges.logins_held.load(Ordering::Relaxed)
     }),
     ("api_calls", "HTTP requests", |gauges| gauges.calls.load(Ordering::Relaxed)),
+    ("bosh_turned_away", "BOSH sessions refused for there being too many before login", |gauges| {
+        gauges.bosh_turned_away.load(Ordering::Relaxed)
+    }),
     ("slow_readers", "Connections ended for taking their output too slowly", |gauges| {
         gauges.slow_readers.load(Ordering::Relaxed)
     }),

@@ -105,6 +105,8 @@ pub struct Counts {
     pub calls: u64,
     /// Connections ended because they took their output too slowly.
     pub slow_readers: u64,
+    /// BOSH sessions that were not begun, for there being too many before login.
+    pub bosh_turned_away: u64,
     /// Rows that could not be read.
     pub unreadable_rows: u64,
     /// Files that came.

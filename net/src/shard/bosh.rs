@@ -22,6 +22,7 @@ use rest::http::{Response, Status};
 use super::Shard;
 use super::conns::{Baggage, ConnId, Directive, Line};
 use super::desk::Desk;
+use super::guesses::Network;
 use super::mesh::Letter;
 use super::outbox::Piece;
 
@@ -38,7 +39,49 @@ pub(super) struct Sessions {
     places: HashMap<Box<str>, Place, RandomState>,
     requests: HashMap<RequestId, Origin, RandomState>,
     last: u64,
+    early: Early,
 }
+
+/// Sessions whose clients have not logged in, about: as many as there were when they were counted last, and those that came since. They
+/// cost a client one request each and no connection.
+#[derive(Default)]
+struct Early {
+    all: u32,
+    by_network: HashMap<Network, u32, RandomState>,
+}
+
+impl Early {
+    /// Counts one in, unless that makes too many.
+    fn has_room(&mut self, from: Option<Network>, max: u32) -> bool {
+        if max > 0 && self.all >= max {
+            return false;
+        }
+        if let Some(network) = from {
+            let of_it = self.by_network.entry(network).or_default();
+            if max > 0 && *of_it >= (max / OF_ALL_FOR_ONE_NETWORK).max(1) {
+                return false;
+            }
+            *of_it += 1;
+        }
+        self.all += 1;
+        true
+    }
+}
+
+impl Sessions {
+    /// Begins to count anew who has not logged in.
+    pub fn forget_early(&mut self) {
+        self.early = Early::default();
+    }
+
+    /// One from there has not.
+    pub fn count_early(&mut self, from: IpAddr) {
+        self.early.has_room(Network::of(from), 0);
+    }
+}
+
+/// One in so many is what one network may have.
+const OF_ALL_FOR_ONE_NETWORK: u32 = 10;
 
 #[derive(Clone, Copy, Debug)]
 enum Place {
@@ -96,6 +139,11 @@ impl<D: Desk> Shard<D> {
 
     fn bosh_open(&mut self, origin: Origin, request: Request) {
         let now = self.now.instant;
+        let from = self.network_of(origin.conn);
+        if !self.bosh.early.has_room(from, self.terms.site.limits.bosh_early_max) {
+            self.counts.bosh_turned_away += 1;
+            return self.bosh_answer(origin, Terminal::PolicyViolation.body().into());
+        }
         let random: [u8; 20] = self.desk.random().array();
         let sid = sid(self.me, &random);
         let id = self.bosh_id(origin);

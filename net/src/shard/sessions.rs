@@ -470,6 +470,7 @@ impl<D: Desk> Shard<D> {
 
     /// Deadlines and silent clients.
     pub(super) fn check_connections(&mut self) {
+        self.bosh.forget_early();
         for id in self.conns.ids() {
             self.check_connection(id);
         }
@@ -488,6 +489,9 @@ impl<D: Desk> Shard<D> {
             Line::Bosh(line) => {
                 let due = line.session.deadline().is_some_and(|(at, _)| at <= now);
                 let deadline = line.stream.deadline();
+                if conn.session.is_none() {
+                    self.bosh.count_early(conn.peer);
+                }
                 if due {
                     self.conns.touch(id);
                 }

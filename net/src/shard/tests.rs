@@ -7,6 +7,7 @@ use proto::effect::{Random, Site};
 use proto::ext::Uploads;
 use proto::jid::Domain;
 use proto::jid::user::{AppId, UserId};
+use proto::limits::Limits;
 use proto::model::directory;
 use proto::model::token::Token;
 use proto::model::upload::{self, FileId, Slot, SlotKey, Upload};
@@ -84,10 +85,10 @@ impl Desk for FragileDesk {
 }
 
 fn shard() -> Shard<FragileDesk> {
-    shard_with(None)
+    shard_with(None, Limits::default())
 }
 
-fn shard_with(files: Option<Files>) -> Shard<FragileDesk> {
+fn shard_with(files: Option<Files>, limits: Limits) -> Shard<FragileDesk> {
     let uploads = Uploads {
         domain: "upload.localhost".into(),
         base: "https://localhost/upload/".into(),
@@ -96,7 +97,7 @@ fn shard_with(files: Option<Files>) -> Shard<FragileDesk> {
         day_bytes_max: 1_000_000,
         kept_for: None,
     };
-    let site = Site { uploads: Some(Arc::new(uploads)), ..Site::of("localhost") };
+    let site = Site { uploads: Some(Arc::new(uploads)), limits, ..Site::of("localhost") };
     let terms = Terms {
         features: proto::ext::stream_features(&site),
         site,
@@ -165,7 +166,7 @@ const NOW: u64 = 1_700_000_000;
 impl Shelf {
     fn new(bytes: usize) -> Shelf {
         let home = tempfile::tempdir().expect("a directory");
-        let mut shard = shard_with(Some(Files::open(home.path().to_owned()).expect("a directory")));
+        let mut shard = shard_with(Some(Files::open(home.path().to_owned()).expect("a directory")), Limits::default());
         let now = Timestamp::from_secs(NOW);
         let mut chance = FragileChance { broken: false, drawn: 0 };
         let (file, key) = (FileId::draw(&mut chance, None), SlotKey::draw(&mut chance));
@@ -326,6 +327,42 @@ fn requests_that_were_sent_ahead_wait_for_their_turn() {
     }
 }
 
+/// A session costs its client one request: who never logs in may not have them without end, and keeps nobody else out.
+#[test]
+fn bosh_sessions_without_a_login_are_bounded() {
+    let mut shard = shard_with(None, Limits { bosh_early_max: 30, ..Limits::default() });
+    let begins = |shard: &mut Shard<FragileDesk>, now: Now, from: [u8; 4]| {
+        let conn = shard.open(now, Arrival { port: Port::Http, peer: from.into(), secured: None });
+        let body = "<body rid='1' to='localhost' hold='0' wait='0' ver='1.6' xmlns='http://jabber.org/protocol/httpbind' \
+                    xmlns:xmpp='urn:xmpp:xbosh' xmpp:version='1.0'/>";
+        let request = format!("POST /http-bind HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        shard.received(now, conn, request.as_bytes());
+        shard.take_touched(|_| ());
+        let mut out = Vec::new();
+        shard.output(now, conn, &mut out, usize::MAX);
+        let answer = String::from_utf8(out).expect("text");
+        shard.closed(now, conn);
+        assert!(answer.contains(" sid=") != answer.contains("policy-violation"), "{answer}");
+        answer.contains(" sid=")
+    };
+    let now = Shelf::now();
+    let from_one = (0..10).filter(|_| begins(&mut shard, now, [10, 0, 0, 1])).count();
+    assert_eq!(from_one, 3, "a tenth of all");
+    let from_many = (2..40).filter(|&n| begins(&mut shard, now, [10, 0, 0, n])).count();
+    assert_eq!(from_many, 27);
+    assert!(!begins(&mut shard, now, [127, 0, 0, 1]));
+    assert_eq!(shard.counts().bosh_turned_away, 7 + 11 + 1);
+    // They are over when nobody has logged in for long enough, and there is room again.
+    for secs in [40, 70, 101, 102] {
+        let later = Now { instant: now.instant + std::time::Duration::from_secs(secs), ..now };
+        shard.tick(later);
+        shard.take_touched(|_| ());
+    }
+    let later = Now { instant: now.instant + std::time::Duration::from_secs(103), ..now };
+    shard.tick(later);
+    assert!(begins(&mut shard, later, [10, 0, 0, 1]));
+}
+
 /// A call with a wrong password, from that address.
 fn signs_in(shard: &mut Shard<FragileDesk>, from: [u8; 4]) {
     let conn = shard.open(Shelf::now(), Arrival { port: Port::Http, peer: from.into(), secured: None });
@@ -348,7 +385,7 @@ fn guesses_over_the_api_take_turns() {
         let (ticket, _) = shard.desk().tasks.pop().expect("a password is checked");
         shard.worked(Shelf::now(), ticket, Outcome::Api(Worked::SignedIn(None)));
     };
-    let free = proto::limits::Limits::default().login_failures_free;
+    let free = Limits::default().login_failures_free;
     for _ in 0..free {
         signs_in(&mut shard, [10, 0, 0, 9]);
         wrong(&mut shard);

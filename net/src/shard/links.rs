@@ -23,6 +23,7 @@ use proto::time::Instant;
 use super::conns::{ConnId, Directive};
 use super::desk::Desk;
 use super::outbox::Piece;
+use super::owners::Input;
 use super::{Line, Shard};
 
 /// Where a session is.
@@ -213,6 +214,10 @@ impl<D: Desk> Shard<D> {
         let Some(conn) = self.conns.get_mut(old) else { return };
         let remains = conn.outbox.remains();
         conn.session = None;
+        // What it has brought since its client asked is not counted as had, so that the client sends it again.
+        if let Some(slot) = self.owners.get_mut(&Owner::Account(account.id())) {
+            slot.inbox.retain(|input| !matches!(input, Input::Stanza(of, _) if *of == session));
+        }
         if remains.resumable {
             self.links.cut(session);
         } else {

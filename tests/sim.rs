@@ -34,3 +34,8 @@ fn with_broken_connections() {
 fn with_crashes() {
     run(Faults::Crashes);
 }
+
+#[test]
+fn with_both() {
+    run(Faults::Both);
+}

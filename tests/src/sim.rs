@@ -61,13 +61,23 @@ pub enum Faults {
     Calm,
     /// Connections break at any moment, stall, and lose their resource to others.
     Cuts,
-    /// The server is killed.
+    /// The server is killed, and before that its disk may break.
     Crashes,
+    /// All of these. What was on its way to a client that did not read is lost with the server, unless it was to be kept.
+    Both,
 }
 
 impl Faults {
     /// All kinds of histories.
-    pub const ALL: [Faults; 3] = [Faults::Calm, Faults::Cuts, Faults::Crashes];
+    pub const ALL: [Faults; 4] = [Faults::Calm, Faults::Cuts, Faults::Crashes, Faults::Both];
+
+    fn cuts(self) -> bool {
+        matches!(self, Faults::Cuts | Faults::Both)
+    }
+
+    fn crashes(self) -> bool {
+        matches!(self, Faults::Crashes | Faults::Both)
+    }
 }
 
 /// Histories of each kind in a normal run.

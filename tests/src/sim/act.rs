@@ -18,6 +18,8 @@ pub enum Act {
         resource: usize,
         /// The number of the presence that it sends at once, if it does.
         presence: Option<usize>,
+        /// Whether it wants copies of what the user's other clients send. XEP-0280
+        carbons: bool,
         /// Whether it wants to come back after a cut.
         resumable: bool,
     },
@@ -297,10 +299,15 @@ impl Act {
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Act::Arrive { who, user, resource, presence, resumable } => {
+            Act::Arrive { who, user, resource, presence, carbons, resumable } => {
+                let carbons = if *carbons { ", with copies" } else { "" };
                 let presence = if presence.is_some() { ", with presence" } else { "" };
                 let resumable = if *resumable { ", to come back" } else { "" };
-                write!(f, "client {who} arrives as {}/{}{presence}{resumable}", NAMES[*user], RESOURCES[*resource])
+                write!(
+                    f,
+                    "client {who} arrives as {}/{}{presence}{carbons}{resumable}",
+                    NAMES[*user], RESOURCES[*resource]
+                )
             }
             Act::ComeBack { who } => write!(f, "client {who} comes back"),
             Act::Message { who, number, to, resource, save } => {

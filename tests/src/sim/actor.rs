@@ -6,7 +6,7 @@ use crate::world::Client;
 
 use super::calls::{is_refused, number_in};
 use super::dialogs::Place;
-use super::perform::Stake;
+use super::perform::{Sent, Stake};
 use super::{Faults, Sim};
 
 pub(super) struct Actor {
@@ -31,6 +31,10 @@ pub(super) struct Actor {
     pub entering: BTreeMap<usize, u64>,
     /// What it heard in each room, in this order.
     pub heard_in: BTreeMap<usize, Vec<usize>>,
+    /// Since when it knows that it gets copies.
+    pub copies_since: Option<u64>,
+    /// Messages of which it got copies.
+    pub copies: BTreeSet<usize>,
     /// The resources that it sees.
     pub here: BTreeSet<String>,
     /// How many answers came to each request.
@@ -65,6 +69,8 @@ impl Actor {
             rooms: BTreeMap::new(),
             entering: BTreeMap::new(),
             heard_in: BTreeMap::new(),
+            copies_since: None,
+            copies: BTreeSet::new(),
             here: BTreeSet::new(),
             asked: BTreeMap::new(),
         }
@@ -140,6 +146,10 @@ impl Sim {
     }
 
     fn hear_answer(&mut self, who: usize, element: &str) {
+        if attribute(element, "id") == Some("c") {
+            let now = self.now();
+            self.actor(who).copies_since = Some(now);
+        }
         let id = attribute(element, "id").and_then(|id| id.strip_prefix('q')).and_then(|id| id.parse().ok());
         let Some(id): Option<usize> = id else { return };
         if let Some(answers) = self.actor(who).asked.get_mut(&id) {
@@ -203,6 +213,9 @@ impl Sim {
         if element.contains(MAM) {
             return self.archived.push(number);
         }
+        if element.contains(CARBONS) {
+            return self.hear_copy(who, number, element);
+        }
         let sent = &self.sent[&number];
         if let (true, Place::Pair(one, other)) = (is_refused(element), sent.place) {
             let passed = self.has_passed_since(one, other, sent.since);
@@ -230,8 +243,43 @@ impl Sim {
             self.arrived.insert(number);
         }
     }
+
+    /// A copy of what another client of the user has sent.
+    fn hear_copy(&mut self, who: usize, number: usize, element: &str) {
+        let sent = &self.sent[&number];
+        let (by, user, repeated) = (sent.by, sent.user, sent.repeated);
+        assert!(
+            matches!(sent.place, Place::Pair(one, other) if one != other),
+            "client {who}: no copy of this: {element}"
+        );
+        let actor = self.actor(who);
+        assert!(by.is_some_and(|by| by != who || repeated), "client {who} gets a copy of its own: {element}");
+        assert_eq!(actor.user, user, "client {who} gets a copy of another's: {element}");
+        assert!(actor.copies.insert(number) || repeated, "client {who} gets a second copy: {element}");
+        self.counts.delivered += 1;
+    }
+
+    /// Whoever wants copies has them of all that the user's other clients have sent to others.
+    pub(super) fn compare_copies(&self) {
+        let wanting = self.actors.iter().filter_map(|(who, actor)| Some((*who, actor, actor.copies_since?)));
+        for (who, actor, copied_since) in wanting.filter(|(_, actor, _)| actor.alive) {
+            let due = |sent: &Sent| match sent.place {
+                Place::Pair(one, other) => {
+                    let by_another = sent.user == actor.user && sent.by.is_some_and(|by| by != who);
+                    let goes_out = one != other && self.users[one].app == self.users[other].app;
+                    by_another && goes_out && self.has_passed_since(one, other, sent.since)
+                }
+                Place::Group(_) => false,
+            };
+            for (number, sent) in self.sent.iter().filter(|(_, sent)| sent.since > copied_since && due(sent)) {
+                let has = actor.copies.contains(number);
+                assert!(has || !sent.acknowledged || sent.repeated, "client {who} has no copy of {number}");
+            }
+        }
+    }
 }
 
+const CARBONS: &str = "urn:xmpp:carbons:2";
 const MAM: &str = "urn:xmpp:mam:2";
 
 /// Payload and attributes are passed on as the sender quoted them.

@@ -2,7 +2,7 @@
 
 use super::dialogs::{Group, Mark, Place};
 use super::perform::Sent;
-use super::{Act, Faults, RESOURCES, Sim, Step};
+use super::{Act, RESOURCES, Sim, Step};
 
 /// Clients at a time.
 const CLIENTS_MAX: usize = 8;
@@ -40,11 +40,11 @@ impl Sim {
                 Act::Ask { who, id, kind: self.author.below(4), about: self.author.below(self.users.len()) }
             }
             83..92 => Act::Count { who },
-            92..97 if self.faults == Faults::Cuts && self.author.percent(60) => Act::Cut { who },
+            92..97 if self.faults.cuts() && self.author.percent(60) => Act::Cut { who },
             92..97 => Act::Leave { who },
-            97..99 if self.faults == Faults::Cuts => Act::Stall { who, stalled: !self.actor(who).stalled },
-            97 if self.faults == Faults::Crashes && self.author.percent(40) => Act::BreakDisk,
-            99 if self.faults == Faults::Crashes => Act::Crash,
+            97 if self.faults.crashes() && self.author.percent(25) => Act::BreakDisk,
+            97..99 if self.faults.cuts() => Act::Stall { who, stalled: !self.actor(who).stalled },
+            99 if self.faults.crashes() => Act::Crash,
             98 if self.seed.is_multiple_of(5) => {
                 let secs = [-3_600, 86_400, -5, 5, -86_400, 3_600][self.author.below(6)];
                 Act::Clock { secs }
@@ -68,13 +68,14 @@ impl Sim {
     }
 
     fn arrival(&mut self) -> Act {
-        let resumable = self.faults == Faults::Cuts && self.author.percent(60);
+        let resumable = self.faults.cuts() && self.author.percent(60);
         let presence = self.author.percent(80).then(|| self.next_number(1));
         Act::Arrive {
             who: self.next_number(0),
             user: self.author.below(self.users.len()),
             resource: self.author.below(RESOURCES.len()),
             presence,
+            carbons: self.author.percent(30),
             resumable,
         }
     }

@@ -11,7 +11,7 @@ use crate::world::Client;
 use super::actor::Session;
 use super::dialogs::Place;
 use super::perform::Sent;
-use super::{Actor, Counts, Sim};
+use super::{Actor, Counts, Faults, Sim};
 
 /// How often everybody looks whether something came before a history ends.
 const RESTS: usize = 8;
@@ -40,6 +40,7 @@ impl Sim {
         assert!(self.calls.is_empty(), "calls were never answered: {:?}", self.calls.keys());
         self.settle_markers();
         self.compare_rooms();
+        self.compare_copies();
         for &who in &here {
             if self.actors[&who].alive {
                 let client = self.actor(who).client;
@@ -56,7 +57,11 @@ impl Sim {
         let to_arrive = |sent: &Sent| match sent.place {
             Place::Pair(one, other) => {
                 let apart = self.users[one].app != self.users[other].app;
-                sent.acknowledged && sent.by.is_some() && !apart && self.has_passed_since(one, other, sent.since)
+                let kept = self.faults != Faults::Both;
+                kept && sent.acknowledged
+                    && sent.by.is_some()
+                    && !apart
+                    && self.has_passed_since(one, other, sent.since)
             }
             Place::Group(_) => false,
         };

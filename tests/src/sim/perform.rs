@@ -92,8 +92,10 @@ impl Sim {
         }
         self.counts.faults += u64::from(act.is_fault());
         match *act {
-            Act::Arrive { who, user, resource, presence, resumable } => {
-                self.arrive(who, user, resource, presence, resumable);
+            Act::Arrive { who, user, resource, presence, carbons, resumable } => {
+                if self.may_arrive(user, resource) {
+                    self.arrive(who, user, resource, presence, carbons, resumable);
+                }
             }
             Act::ComeBack { who } => self.come_back(who),
             Act::Message { who, number, to, resource, save } => self.send_message(who, number, to, resource, save),
@@ -128,19 +130,28 @@ impl Sim {
         }
     }
 
-    fn arrive(&mut self, who: usize, user: usize, resource: usize, presence: Option<usize>, resumable: bool) {
+    fn may_arrive(&self, user: usize, resource: usize) -> bool {
         let taken = |actor: &Actor| actor.alive && (actor.user, actor.resource) == (user, resource);
-        if self.faults == Faults::Calm && self.actors.values().any(taken) {
-            return;
-        }
-        let presence = presence.map(|number| self.presence(user, number, 3)).unwrap_or_default();
+        self.faults != Faults::Calm || !self.actors.values().any(taken)
+    }
+
+    fn arrive(
+        &mut self,
+        who: usize,
+        user: usize,
+        resource: usize,
+        presence: Option<usize>,
+        carbons: bool,
+        resumable: bool,
+    ) {
+        let presence = presence.map(|number| self.presence(user, number, 3));
+        let carbons = carbons.then(|| "<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>".to_owned());
+        let first: Vec<String> = carbons.into_iter().chain(presence).collect();
         let resume = if resumable { " resume='true'" } else { "" };
-        let more = format!("<enable xmlns='urn:xmpp:sm:3'{resume}/>{presence}");
+        let more = format!("<enable xmlns='urn:xmpp:sm:3'{resume}/>{}", first.concat());
         let client = self.world.rush(&self.users[user].name, RESOURCES[resource], &more);
         let mut actor = Actor::new(client, user, resource);
-        if !presence.is_empty() {
-            actor.sent.push((presence, Stake::Nothing));
-        }
+        actor.sent.extend(first.into_iter().map(|xml| (xml, Stake::Nothing)));
         self.actors.insert(who, actor);
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proto::ext::{Included, Usual};
 use proto::jid::{Domain, Jid};
-use proto::limits::Limits;
+use proto::limits::{Limits, PEP_NODE_BYTES_MAX};
 use proto::owner::AccountId;
 use serde::{Deserialize, Serialize};
 
@@ -484,7 +484,8 @@ impl LimitSettings {
             ("unauthenticated_bytes_max", self.unauthenticated_bytes_max as u64, 4_096..1024 * 1024),
             ("depth_max", self.depth_max as u64, 8..1_000),
             ("attributes_max", self.attributes_max as u64, 8..1_000),
-            ("outbox_bytes_max", self.outbox_bytes_max as u64, 64 * 1024..1024 * 1024 * 1024),
+            // The longest answers have to fit, or whoever asks is taken for one who does not read.
+            ("outbox_bytes_max", self.outbox_bytes_max as u64, 2 * PEP_NODE_BYTES_MAX..1024 * 1024 * 1024),
             ("login_secs_max", self.login_secs_max, SECS),
             ("idle_secs_max", self.idle_secs_max, SECS),
             ("ping_secs_max", self.ping_secs_max, SECS),
@@ -547,6 +548,10 @@ mod tests {
             ("[listn]\nhttp = []", "rookery.toml:1: unknown key `listn`, did you mean `listen`?"),
             ("[limits]\n\nlogin_secs_max = 0", "rookery.toml:3: login_secs_max: 0 is out of bounds: from 1 to 86399"),
             ("[tls]\ncert = \"a.pem\"", "rookery.toml:2: cert: a certificate needs its key: set `key` too"),
+            (
+                "[limits]\noutbox_bytes_max = 262144",
+                "rookery.toml:2: outbox_bytes_max: 262144 is out of bounds: from 2097152 to 1073741823",
+            ),
             ("domain = \"a b\"", "rookery.toml:1: domain: \"a b\" is no domain name"),
             (
                 "admins = [\"1-1@localhost\", \"bob@localhost\"]",

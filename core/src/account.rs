@@ -448,6 +448,7 @@ impl Account {
                 Command::Account(record::Command::Upload(command)) => upload::plan(self.id, command),
                 Command::Account(
                     record::Command::Subscription(_)
+                    | record::Command::Numbered(..)
                     | record::Command::Inbox(_)
                     | record::Command::Judge { .. }
                     | record::Command::Report
@@ -562,7 +563,11 @@ impl Account {
                 answer
             }
             Command::Account(record::Command::Subscription(step)) => {
-                self.takes_subscription(step, turn);
+                self.takes_subscription(step, 0, turn);
+                record::Answer::Done
+            }
+            Command::Account(record::Command::Numbered(step, number)) => {
+                self.takes_subscription(step, number, turn);
                 record::Answer::Done
             }
             Command::Account(record::Command::Inbox(command)) => {

@@ -344,7 +344,7 @@ impl Account {
         let Some((owner, resource)) = way_back(from, turn.site) else { return };
         if owner != self.owner() && !self.roster.is_watched_by(from.bare()) {
             // The other side believes otherwise; this mends its roster, and says nothing to one who never asked.
-            return self.sends_step(SubscriptionKind::Unsubscribed, from.bare(), owner, turn);
+            return self.sends_step((SubscriptionKind::Unsubscribed, 0), from.bare(), owner, turn);
         }
         for session in &self.sessions {
             let Some(presence) = &session.presence else { continue };
@@ -360,13 +360,19 @@ impl Account {
     }
 
     /// A subscription step of the server's own, which need not survive a crash: the next probe brings it again.
-    pub(super) fn sends_step(&self, kind: SubscriptionKind, to: &str, owner: Owner, turn: &mut Turn<'_>) {
+    pub(super) fn sends_step(
+        &self,
+        (kind, number): (SubscriptionKind, u64),
+        to: &str,
+        owner: Owner,
+        turn: &mut Turn<'_>,
+    ) {
         let stanza = self.plain_step(kind, to);
         let note = match owner {
             Owner::Component(_) => Note::Stanza(step_to_component(kind, self.sender(), &stanza)),
             Owner::Account(_) | Owner::App(_) | Owner::Dialog(..) => {
                 let step = Step { from: self.jid.to_string(), kind, stanza: stanza.to_vec() };
-                let command = crate::command::Command::Account(Order::Subscription(step));
+                let command = crate::command::Command::Account(Order::step(step, number));
                 Note::Command { command, reply: None, job: None }
             }
         };

@@ -15,6 +15,9 @@ use crate::stanza::Subscription as Asked;
 pub static ROSTER: Table = Table::new("roster");
 
 const VERSION: u8 = 1;
+/// Of items, which once had no numbers.
+const ITEM_VERSION: u8 = 2;
+const UNNUMBERED_VERSION: u8 = 1;
 
 /// Who may see whose presence. RFC 6121 §2.1.2.5.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,6 +81,28 @@ pub struct Item {
     pub listed: bool,
     /// The roster's version when this item last changed.
     pub version: u64,
+    /// The number of the user's own request, while it waits: an answer to an earlier one, which was taken back, is none to it.
+    pub asked_as: u64,
+    /// The number of the contact's request, which an answer names.
+    pub request_as: u64,
+}
+
+impl Item {
+    fn read(row: &[u8]) -> Result<Item, Unreadable> {
+        if row.first() != Some(&UNNUMBERED_VERSION) {
+            return row::decode(ITEM_VERSION, row);
+        }
+        // The numbers are at the end, and zero says that there is none.
+        let mut numbered = row.to_vec();
+        numbered[0] = ITEM_VERSION;
+        numbered.extend_from_slice(&[0, 0]);
+        row::decode(ITEM_VERSION, &numbered)
+    }
+
+    /// Whether an answer of this number is one to the request that waits.
+    fn is_answered_by(&self, number: u64) -> bool {
+        self.asked && (number == 0 || self.asked_as == 0 || number == self.asked_as)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,7 +147,7 @@ impl Roster {
             if name.is_empty() {
                 roster.versions = row::decode(VERSION, &value)?;
             } else {
-                roster.items.insert(name.into(), row::decode(VERSION, &value)?);
+                roster.items.insert(name.into(), Item::read(&value)?);
             }
         }
         Ok(roster)
@@ -222,9 +247,14 @@ impl Roster {
         let before = self.items.get(contact).cloned().unwrap_or_default();
         let mut item = before.clone();
         let (to, from) = (before.subscription.to(), before.subscription.from());
+        let mut number = 0;
         let pass = match asked {
             Asked::Subscribe => {
-                item.asked |= !to;
+                if !to && !item.asked {
+                    // The version that the roster has in a moment; no other request has it.
+                    (item.asked, item.asked_as) = (true, self.versions.current + 1);
+                }
+                number = if item.asked { item.asked_as } else { 0 };
                 item.listed = true;
                 true
             }
@@ -238,23 +268,27 @@ impl Roster {
                 if due {
                     item.subscription = Subscription::of(to, true);
                     item.listed = true;
+                    number = std::mem::take(&mut item.request_as);
                 }
                 due
             }
             Asked::Unsubscribed => {
-                let due = item.request.take().is_some() || from;
+                let refused = item.request.take().is_some();
+                if refused {
+                    number = std::mem::take(&mut item.request_as);
+                }
                 item.subscription = Subscription::of(to, false);
-                due
+                refused || from
             }
         };
         let pushed = self.settle(contact, before, item, id, batch);
-        Sent { pass, pushed }
+        Sent { pass, number, pushed }
     }
 
-    /// A subscription stanza arrives from a contact. RFC 6121 appendix A.3.
+    /// A subscription stanza arrives from a contact, with the number of the request that it is or answers. RFC 6121 appendix A.3.
     pub fn receives(
         &mut self,
-        asked: Asked,
+        (asked, number): (Asked, u64),
         contact: &str,
         stanza: &Bytes,
         id: AccountId,
@@ -275,11 +309,14 @@ impl Roster {
                 if new {
                     item.request = Some(stanza.to_vec());
                 }
+                if item.request.is_some() {
+                    item.request_as = number;
+                }
                 new
             }
             Asked::Subscribed => {
-                let due = before.asked;
-                if !due && !to {
+                let due = before.is_answered_by(number);
+                if !before.asked && !to {
                     // The user took the request back while the contact agreed to it: the contact's side has to know.
                     reply = Some(Asked::Unsubscribe);
                 }
@@ -295,10 +332,10 @@ impl Roster {
                 due
             }
             Asked::Unsubscribed => {
-                let due = before.asked || to;
-                item.asked = false;
+                let refused = before.is_answered_by(number);
+                item.asked &= !refused;
                 item.subscription = Subscription::of(false, from);
-                due
+                refused || to
             }
         };
         let pushed = self.settle(contact, before, item, id, batch);
@@ -322,7 +359,7 @@ impl Roster {
         if visible {
             self.keep_listed(contact, id, batch);
         } else {
-            batch.put(&ROSTER, key(id, contact), row::encode(VERSION, &self.items[contact]));
+            batch.put(&ROSTER, key(id, contact), row::encode(ITEM_VERSION, &self.items[contact]));
         }
         visible
     }
@@ -331,7 +368,7 @@ impl Roster {
         self.versions.current += 1;
         if let Some(item) = self.items.get_mut(contact) {
             item.version = self.versions.current;
-            batch.put(&ROSTER, key(id, contact), row::encode(VERSION, item));
+            batch.put(&ROSTER, key(id, contact), row::encode(ITEM_VERSION, item));
         }
         self.keep_versions(id, batch);
     }
@@ -355,6 +392,8 @@ impl Roster {
 pub struct Sent {
     /// The contact is to have it.
     pub pass: bool,
+    /// The number of the request that it is, or answers.
+    pub number: u64,
     /// The user's resources are to see the item.
     pub pushed: bool,
 }
@@ -555,7 +594,7 @@ mod tests {
         let stanza = Bytes::from_static(b"<presence/>");
         for (asked, rows) in table {
             for ((name, mut roster), (deliver, after)) in states().into_iter().zip(rows) {
-                let received = roster.receives(asked, JULIET, &stanza, ID, &mut Batch::default());
+                let received = roster.receives((asked, 0), JULIET, &stanza, ID, &mut Batch::default());
                 assert_eq!((received.deliver, &*state(&roster)), (deliver, after), "{asked:?} in {name}");
                 let reply = match (asked, name) {
                     (Asked::Subscribe, "from" | "from+out" | "both") => Some(Asked::Subscribed),
@@ -565,6 +604,47 @@ mod tests {
                 assert_eq!(received.reply, reply, "{asked:?} in {name}");
             }
         }
+    }
+
+    /// Between two who keep in touch by steps that arrive in order, though late.
+    #[test]
+    fn an_answer_to_a_request_that_was_taken_back_is_none_to_the_next() {
+        let (mut romeo, mut juliet) = (Roster::default(), Roster::default());
+        let stanza = Bytes::from_static(b"<presence/>");
+        let mut batch = Batch::default();
+        let mut send = |roster: &mut Roster, asked| {
+            let sent = roster.sends(asked, JULIET, ID, &mut batch);
+            assert!(sent.pass, "{asked:?}");
+            (asked, sent.number)
+        };
+        let first = send(&mut romeo, Asked::Subscribe);
+        assert!(juliet.receives(first, JULIET, &stanza, ID, &mut Batch::default()).deliver);
+        let late = send(&mut juliet, Asked::Subscribed);
+        let mut steps = vec![send(&mut romeo, Asked::Unsubscribe)];
+        romeo.remove(JULIET, ID, &mut Batch::default());
+        steps.push(send(&mut romeo, Asked::Subscribe));
+        for late in [late, (Asked::Unsubscribed, late.1)] {
+            let received = romeo.receives(late, JULIET, &stanza, ID, &mut Batch::default());
+            assert_eq!((received.deliver, received.reply, &*state(&romeo)), (false, None, "none+out"));
+        }
+        for step in steps {
+            juliet.receives(step, JULIET, &stanza, ID, &mut Batch::default());
+        }
+        assert_eq!(state(&juliet), "none+in");
+        let answer = send(&mut juliet, Asked::Subscribed);
+        assert!(romeo.receives(answer, JULIET, &stanza, ID, &mut Batch::default()).deliver);
+        assert_eq!((&*state(&romeo), &*state(&juliet)), ("to", "from"));
+    }
+
+    #[test]
+    fn items_without_numbers_are_read() {
+        let item = Item { asked: true, listed: true, version: 300, ..Item::default() };
+        let row = row::encode(ITEM_VERSION, &item);
+        let mut old = row[..row.len() - 2].to_vec();
+        old[0] = UNNUMBERED_VERSION;
+        assert_eq!(Item::read(&old), Ok(item.clone()));
+        assert_eq!(Item::read(&row), Ok(item));
+        assert!(Item::read(&row[..row.len() - 1]).is_err());
     }
 
     #[test]

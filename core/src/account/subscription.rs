@@ -76,7 +76,7 @@ impl Account {
         let sent = self.roster.sends(asked, &contact, self.id, &mut batch);
         let sender = self.full_sender(from).unwrap_or_else(|| self.sender());
         match owner {
-            Some(owner) if sent.pass => self.send_step(asked, (sender, owner), &bytes, batch, turn),
+            Some(owner) if sent.pass => self.send_step((asked, sent.number), (sender, owner), &bytes, batch, turn),
             Some(_) | None => turn.out.write(batch),
         }
         if sent.pushed {
@@ -94,10 +94,11 @@ impl Account {
         }
     }
 
-    /// Sends a step to a contact together with what changes here. A component has no roster, and sees presence.
+    /// Sends a step, with the number of the request that it is or answers, to a contact, together with what changes here. A component
+    /// has no roster, and sees presence.
     fn send_step(
         &mut self,
-        kind: Subscription,
+        (kind, number): (Subscription, u64),
         (sender, to): (Sender, Owner),
         stanza: &Bytes,
         batch: Batch,
@@ -109,12 +110,12 @@ impl Account {
         }
         let step = Step { from: self.jid.to_string(), kind, stanza: stanza.to_vec() };
         let id = self.next_job(turn);
-        let command = Command::Account(Order::Subscription(step));
+        let command = Command::Account(Order::step(step, number));
         turn.out.send_surely(self.owner(), id, batch, to, command);
     }
 
     /// A step that a contact took. RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3.
-    pub(super) fn takes_subscription(&mut self, step: Step, turn: &mut Turn<'_>) {
+    pub(super) fn takes_subscription(&mut self, step: Step, number: u64, turn: &mut Turn<'_>) {
         // XEP-0016 §2.2: lists come before what RFC 6121 does with it.
         if !self.exists() || !self.may(None, Traffic::Other, &step.from) {
             return;
@@ -122,7 +123,7 @@ impl Account {
         let stanza = Bytes::from(step.stanza);
         let mut batch = Batch::default();
         let was_seen = self.roster.is_watched_by(&step.from);
-        let received = self.roster.receives(step.kind, &step.from, &stanza, self.id, &mut batch);
+        let received = self.roster.receives((step.kind, number), &step.from, &stanza, self.id, &mut batch);
         let shown = self.is_available();
         if received.deliver && !shown && step.kind != Subscription::Subscribe {
             // A request waits in the roster; the other three wait with the messages.
@@ -138,7 +139,7 @@ impl Account {
         if let Some(reply) = received.reply
             && let Some(owner) = self.contact_owner(&step.from, turn)
         {
-            self.sends_step(reply, &step.from, owner, turn);
+            self.sends_step((reply, number), &step.from, owner, turn);
         }
         if received.deliver && step.kind == Subscription::Subscribed {
             self.asks_contact_for_last(&step.from, turn);
@@ -163,7 +164,7 @@ impl Account {
         }
         for (kind, owner) in steps {
             let stanza = self.plain_step(kind, contact);
-            self.send_step(kind, (self.sender(), owner), &stanza, std::mem::take(&mut batch), turn);
+            self.send_step((kind, 0), (self.sender(), owner), &stanza, std::mem::take(&mut batch), turn);
         }
         turn.out.write(batch);
         self.push_removal(contact, turn);
@@ -180,7 +181,7 @@ impl Account {
             let Some(owner) = self.contact_owner(&contact, turn) else { continue };
             for kind in [Subscription::Unsubscribe, Subscription::Unsubscribed] {
                 let stanza = self.plain_step(kind, &contact);
-                self.send_step(kind, (self.sender(), owner), &stanza, Batch::default(), turn);
+                self.send_step((kind, 0), (self.sender(), owner), &stanza, Batch::default(), turn);
             }
         }
     }

@@ -97,6 +97,8 @@ pub enum Command {
     },
     /// A file comes over HTTP.
     Upload(super::upload::Command),
+    /// A step that is a request of this number, or answers one.
+    Numbered(Subscription, u64),
     /// Says how things stand; the answer is a [`Report`].
     Report,
     /// Ends the user's session with this resource, or all of them. The answer is a [`Report`] with those that ended.
@@ -104,6 +106,13 @@ pub enum Command {
         /// The resource.
         resource: Option<String>,
     },
+}
+
+impl Command {
+    /// A step of the subscription protocol; zero is no number.
+    pub fn step(step: Subscription, number: u64) -> Command {
+        if number == 0 { Command::Subscription(step) } else { Command::Numbered(step, number) }
+    }
 }
 
 /// How things stand with an account, for those who administer the app.

@@ -171,7 +171,8 @@ fn every_command_comes_back_from_its_bytes() {
         stanza: b"<presence/>".to_vec(),
     };
     let all = directory.into_iter().map(Command::from).chain(account.into_iter().map(Command::from));
-    for command in all.chain([Command::Account(account::Command::Subscription(subscription))]) {
+    let steps = [0, 7].map(|number| Command::Account(account::Command::step(subscription.clone(), number)));
+    for command in all.chain(steps) {
         let bytes = postcard::to_allocvec(&command).expect("plain data");
         assert_eq!(postcard::from_bytes::<Command>(&bytes), Ok(command.clone()));
         assert!(postcard::from_bytes::<Command>(&bytes[..bytes.len() - 1]).is_err(), "{command:?}");

@@ -194,7 +194,7 @@ mod tests {
         let (mut roster, mut batch) = (Roster::default(), Batch::default());
         roster.name("a@d", None, vec!["Enemies".to_owned(), "Family".to_owned()], id, &mut batch);
         roster.sends(Asked::Subscribe, "b@d", id, &mut batch);
-        roster.receives(Asked::Subscribed, "b@d", &bytes::Bytes::new(), id, &mut batch);
+        roster.receives((Asked::Subscribed, 0), "b@d", &bytes::Bytes::new(), id, &mut batch);
         let denied = |who: Who, from: &str| !Rules::of(&[item(who, true, &[])]).allow(Traffic::Message, from, &roster);
         for (from, enemy, none, to) in
             [("a@d/r", true, true, false), ("b@d", false, false, true), ("c@d", false, true, false)]

@@ -9,6 +9,7 @@ venv=${ROOKERY_VENV:-"$HOME/.cache/rookery/venv"}
 
 # Commands that are missing, by the Debian packages that bring them.
 packages=
+command -v ip >/dev/null || packages="$packages iproute2"
 command -v curl >/dev/null || packages="$packages curl"
 command -v node >/dev/null || packages="$packages nodejs"
 command -v npm >/dev/null || packages="$packages npm"

@@ -16,6 +16,7 @@ use crate::command::{Answer, Command};
 use crate::effect::{Effect, Ending, Note, ReplyTo, SessionId, Site, Turn};
 use crate::error::{Condition, StreamCondition, StreamError};
 use crate::ext::archive::Prefs;
+use crate::ext::link_local::Wishes;
 use crate::ext::pep::Pep;
 use crate::ext::push;
 use crate::ext::{self, fast};
@@ -40,6 +41,7 @@ mod held;
 mod incoming;
 mod inquiries;
 mod interest;
+mod linked;
 mod lookup;
 pub mod offline;
 pub(crate) mod outgoing;
@@ -64,6 +66,7 @@ use acks::Acks;
 use held::Held;
 use inquiries::Inquiries;
 use interest::{Interest, KnownCaps};
+use linked::Linked;
 use lookup::Lookup;
 use offline::{Drain, Queue, Reissue};
 use parked::Parked;
@@ -123,6 +126,8 @@ pub struct Account {
     known_caps: KnownCaps,
     /// By which services the user's clients want to be called, if any. XEP-0357
     push: Option<Box<Push>>,
+    /// What is shown of the user on the local link, if he wants to be there. XEP-0174
+    linked: Option<Box<Linked>>,
 }
 
 /// One connected resource.
@@ -246,6 +251,7 @@ impl Account {
             .and(Pep::reads(id))
             .and(Lists::reads(id))
             .and(push::reads(id))
+            .and(Wishes::reads(id))
     }
 
     /// The account in these rows; one of a user who does not exist is there too, and answers as RFC 6121 §8.5.1 wants.
@@ -261,6 +267,7 @@ impl Account {
             pep: Pep::load(id, &mut rows)?,
             privacy: Privacy::load(&mut rows)?,
             push: Push::load(&mut rows)?,
+            linked: Wishes::load(&mut rows)?.map(Linked::of),
             told_seen: None,
             sessions: Vec::new(),
             draining: None,
@@ -482,6 +489,9 @@ impl Account {
     fn hears(&mut self, note: Note, rows: Rows, turn: &mut Turn<'_>) -> Result<(), Unreadable> {
         match note {
             Note::Stanza(parcel) => {
+                if self.turns_off_link(&parcel, turn) {
+                    return Ok(());
+                }
                 if !self.admits(&parcel) {
                     self.turns_away(&parcel, turn);
                 } else if let Some(parcel) = self.in_turn(parcel, turn) {
@@ -612,6 +622,7 @@ impl Account {
         self.pep = None;
         self.privacy = None;
         self.push = None;
+        self.leaves_link(turn);
     }
 
     /// Ends every session: the password that opened them is no longer the user's.

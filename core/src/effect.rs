@@ -17,6 +17,7 @@ use crate::ext::chain::Chain;
 use crate::ext::{self, Contacts, Included, Service, Uploads, Usual};
 use crate::jid::user::{AppId, UserId};
 use crate::limits::Limits;
+use crate::link_local::{self, Link};
 use crate::model::dialog::{OccupantIds, Pairs};
 use crate::model::jobs;
 use crate::model::upload::FileId;
@@ -229,6 +230,8 @@ pub enum Effect {
     End(SessionId, Ending),
     /// Removes files, of which nobody hears whether they were there.
     RemoveFiles(Vec<FileId>),
+    /// Tells the bridge to the local link something. XEP-0174
+    Link(Box<link_local::Word>),
 }
 
 /// The ordered list that a handler fills.
@@ -341,6 +344,8 @@ pub struct Site {
     pub components: Arc<[Settings]>,
     /// What push services are told of messages. XEP-0357
     pub pushed: Included,
+    /// The bridge to the local link, if there is one. XEP-0174
+    pub link: Option<Arc<Link>>,
     /// What the ids of private dialogs are made with.
     pub pairs: Pairs,
     /// The extensions that look at messages: all there are, but in measurements.
@@ -376,6 +381,7 @@ impl Site {
             uploads: None,
             components: Arc::new([]),
             pushed: Included::default(),
+            link: None,
             pairs: Pairs::of(&[0; 32]),
             chain: &ext::CHAIN,
             resume_location: None,

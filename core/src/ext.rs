@@ -38,6 +38,7 @@ pub mod fast;
 pub(crate) mod form;
 mod hints;
 mod last_activity;
+pub(crate) mod link_local;
 pub(crate) mod muc;
 mod offline_messages;
 pub(crate) mod pep;
@@ -129,6 +130,7 @@ pub static EXTENSIONS: &[&Extension] = &[
     &upload::UPLOAD,
     &commands::COMMANDS,
     &commands::ADMINISTRATION,
+    &link_local::LINK_LOCAL,
     &stream_limits::STREAM_LIMITS,
     &fast::FAST,
 ];
@@ -223,6 +225,8 @@ pub enum At {
     AnyAccount,
     /// The service that takes files. XEP-0363
     Uploads,
+    /// The bridge to the local link. XEP-0174
+    Link,
 }
 
 /// Where an iq was addressed to that an account answers.
@@ -236,6 +240,8 @@ pub enum Place {
     Server,
     /// The service that takes files.
     Uploads,
+    /// The bridge to the local link.
+    Link,
 }
 
 impl At {
@@ -246,6 +252,7 @@ impl At {
             At::Home => matches!(place, Place::Own | Place::Server),
             At::AnyAccount => matches!(place, Place::Own | Place::Other),
             At::Uploads => place == Place::Uploads,
+            At::Link => place == Place::Link,
         }
     }
 }
@@ -372,7 +379,7 @@ mod tests {
         for (index, one) in routes.iter().enumerate() {
             for two in &routes[index + 1..] {
                 let same = (one.kind, one.ns, one.name) == (two.kind, two.ns, two.name);
-                let overlap = [Place::Own, Place::Other, Place::Server, Place::Uploads]
+                let overlap = [Place::Own, Place::Other, Place::Server, Place::Uploads, Place::Link]
                     .iter()
                     .any(|&place| one.at.takes(place) && two.at.takes(place));
                 assert!(!(same && overlap), "{one:?} and {two:?}");
@@ -390,8 +397,9 @@ mod tests {
         }
         // RFC 6121 §2.1: every server has rosters, they are not announced. Registration is there only to be refused.
         let silent = [ns::ROSTER, ns::REGISTER];
-        // The service that takes files says itself what it does.
-        let routes = EXTENSIONS.iter().flat_map(|extension| extension.iq).filter(|route| route.at != At::Uploads);
+        // The services say themselves what they do.
+        let is_services = |route: &&IqRoute| matches!(route.at, At::Uploads | At::Link);
+        let routes = EXTENSIONS.iter().flat_map(|extension| extension.iq).filter(|route| !is_services(route));
         for route in routes {
             assert!(announced.contains(route.ns) || silent.contains(&route.ns), "{route:?}");
         }

@@ -20,6 +20,7 @@ pub mod error;
 pub mod ext;
 pub mod jid;
 pub mod limits;
+pub mod link_local;
 pub mod model;
 pub mod ns;
 pub mod owner;

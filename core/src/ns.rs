@@ -228,6 +228,8 @@ pub const MODERATE: &str = "urn:xmpp:message-moderate:1";
 pub const REACTIONS: &str = "urn:xmpp:reactions:0";
 /// XEP-0055: search.
 pub const SEARCH: &str = "jabber:iq:search";
+/// The bridge of XEP-0174 as caps name it, and what it says of messages from the link.
+pub const LINK_LOCAL: &str = "urn:x-rookery:link-local";
 /// XEP-0440: the channel bindings a server can do.
 pub const CHANNEL_BINDING: &str = "urn:xmpp:sasl-cb:0";
 /// XEP-0484: tokens for logging in again.

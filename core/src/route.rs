@@ -19,6 +19,8 @@ pub enum Target<'a> {
     User(AccountId, Option<&'a str>),
     /// The service that takes files.
     Uploads,
+    /// The bridge to the local link, or somebody behind it.
+    Link(Option<&'a str>),
     /// The service that holds the rooms.
     RoomService,
     /// A room of the same app, or someone in it.
@@ -43,6 +45,7 @@ impl<'a> Target<'a> {
             Target::Own
             | Target::Server
             | Target::Uploads
+            | Target::Link(_)
             | Target::RoomService
             | Target::Dialog(..)
             | Target::Room
@@ -57,6 +60,10 @@ pub fn target<'a>(to: Option<&'a Jid<'_>>, me: AccountId, site: &Site) -> Target
     let Some(to) = to else { return Target::Own };
     match resolve(to, site, |app| app == me.app, |component| component.serves(me.app)) {
         Target::User(id, None) if id == me => Target::Own,
+        // Users only: a component has nothing to say there.
+        Target::Elsewhere if site.link.as_ref().is_some_and(|link| link.leads_to(to, me.app)) => {
+            Target::Link(to.local())
+        }
         target => target,
     }
 }
@@ -110,8 +117,11 @@ pub(crate) fn way_back<'s>(to: &'s Sender, site: &Site) -> Option<(Owner, Option
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::jid::user::UserId;
+    use crate::link_local::Link;
 
     /// One component for everybody, and one for app 8.
     fn with_components() -> Site {
@@ -177,5 +187,22 @@ mod tests {
             assert_eq!(target(Some(&jid), me, &site), expected, "{address}");
         }
         assert_eq!(target(None, me, &site), Target::Own);
+    }
+
+    #[test]
+    fn the_link_is_there_for_the_apps_that_may_use_it() {
+        let link = Link { domain: "link.localhost".into(), apps: vec![AppId(7)] };
+        let site = Site { link: Some(Arc::new(link)), ..Site::of("localhost") };
+        let of = |app| AccountId { app: AppId(app), user: UserId(1) };
+        for (address, expected) in [
+            ("link.localhost", Target::Link(None)),
+            (r"romeo\40forza@link.localhost/x", Target::Link(Some(r"romeo\40forza"))),
+            ("xlink.localhost", Target::Elsewhere),
+        ] {
+            let jid = Jid::parse(address).expect(address);
+            assert_eq!(target(Some(&jid), of(7), &site), expected, "{address}");
+            assert_eq!(target(Some(&jid), of(8), &site), Target::Elsewhere, "{address}");
+            assert_eq!(target(Some(&jid), of(7), &Site::of("localhost")), Target::Elsewhere, "{address}");
+        }
     }
 }

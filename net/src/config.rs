@@ -13,11 +13,13 @@ use proto::owner::AccountId;
 use serde::{Deserialize, Serialize};
 
 mod component;
+mod link_local;
 mod mistake;
 mod site;
 mod upload;
 
 pub use component::ComponentSettings;
+pub use link_local::LinkLocal;
 pub use mistake::Mistake;
 pub use site::{ContactSettings, ServiceSettings};
 pub use upload::Upload;
@@ -53,6 +55,8 @@ pub struct Config {
     pub upload: Upload,
     /// What push services are told.
     pub push: Push,
+    /// The bridge to the local network.
+    pub link_local: LinkLocal,
     /// How mail goes out.
     pub mail: Mail,
     /// What is logged.
@@ -254,6 +258,7 @@ impl Default for Config {
             archive: Archive::default(),
             upload: Upload::default(),
             push: Push::default(),
+            link_local: LinkLocal::default(),
             mail: Mail::default(),
             log: Log::default(),
             limits: LimitSettings::default(),
@@ -430,7 +435,9 @@ impl Config {
             }
         }
         self.log.level.parse::<tracing_subscriber::EnvFilter>().map_err(|error| ("level", error.to_string()))?;
-        self.upload.check(&self.domain, &[&self.domain, &self.muc_domain()])?;
+        let own = [&self.domain[..], &self.muc_domain(), &self.upload.domain(&self.domain)];
+        self.upload.check(&self.domain, &own[..2])?;
+        self.link_local.check(&self.domain, &own)?;
         self.services.iter().try_for_each(ServiceSettings::check)?;
         self.limits.check()
     }

@@ -9,6 +9,7 @@
 //!   (`run/desk.rs`).
 //! - [`conn`] is what lies between socket and shard: TLS and WebSocket frames, over memory.
 //! - `rt` is the seam to the executor; nothing else knows which one it is.
+//! - [`link_local`] is the bridge to the local network: a thread, its sockets, and multicast DNS.
 //! - `pool`, `mail` and [`files`] are threads and their work: what would hold an executor up; `metrics` and `log` are for those who watch.
 //!
 //! # Invariants
@@ -24,6 +25,7 @@ pub mod config;
 pub mod conn;
 pub mod data_dir;
 pub mod files;
+pub mod link_local;
 pub mod listen;
 mod log;
 mod mail;

@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use proto::command::Command;
+use proto::effect::Note;
 use proto::limits::READ_BUFFER_BYTES;
 use proto::model::jobs::Job;
 use proto::owner::Owner;
@@ -56,6 +57,8 @@ pub(crate) enum Post {
     Job(Box<Job>),
     /// From the server itself.
     Command(Owner, Box<Command>),
+    /// From the bridge to the local link.
+    Note(Owner, Box<Note>),
     /// New settings.
     Terms(Arc<Terms>),
     /// Let nobody in any more, end what there is, and return.
@@ -220,6 +223,7 @@ impl Local {
             Post::Traveller(traveller) => driver::adopt(self, *traveller),
             Post::Job(job) => self.with(|shard, now| shard.repeat_job(now, *job)),
             Post::Command(owner, command) => self.with(|shard, now| shard.command(now, owner, *command)),
+            Post::Note(owner, note) => self.with(|shard, now| shard.note(now, owner, *note)),
             Post::Terms(terms) => self.with(|shard, _| shard.set_terms(terms)),
             Post::Stop => {}
         }

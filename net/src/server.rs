@@ -24,6 +24,7 @@ use crate::config::{ComponentSettings, Config, ServiceSettings};
 use crate::conn::tls::Acceptor;
 use crate::data_dir::{DataDir, DataError, Run, RunAddress};
 use crate::files::Files;
+use crate::link_local::{Bridge, LinkError, Setup};
 use crate::listen::{self, Addresses, BindError, Kind};
 use crate::mail::Mailer;
 use crate::metrics::{Gauges, Pages};
@@ -45,6 +46,7 @@ pub struct Server {
     pages: Arc<Pages>,
     store: Arc<Store>,
     files: Files,
+    link: Option<Bridge>,
     pool: Option<Pool>,
     files_pool: Option<Pool>,
     shards: Vec<JoinHandle<()>>,
@@ -66,6 +68,9 @@ pub enum ServerError {
     /// An address.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// The bridge to the local network.
+    #[error("{0}")]
+    Link(#[from] LinkError),
     /// A thread.
     #[error("a thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -120,6 +125,7 @@ impl Server {
             guests: Guests::up_to(left - left / FILES_SHARE),
         };
         let terms = Arc::new(facts.terms(&config, &addresses));
+        let link = bridge(&config, &terms, &peers)?;
         let mut server = Server {
             config: Mutex::new(config),
             data,
@@ -130,6 +136,7 @@ impl Server {
             pages,
             store,
             files,
+            link,
             pool: Some(pool),
             files_pool: Some(files_pool),
             shards: Vec::new(),
@@ -144,6 +151,7 @@ impl Server {
                 address: mailbox.address(),
                 gauges: Arc::clone(&gauges),
                 mailer: Arc::clone(&mailer),
+                link: server.link.as_ref().map(Bridge::line),
                 pages: Arc::clone(&server.pages),
                 entropy: Entropy::new(),
             };
@@ -318,6 +326,7 @@ impl Server {
             ("data_dir", new.data_dir == config.data_dir),
             ("listen", new.listen == config.listen),
             ("shards", new.shards == config.shards),
+            ("link_local", new.link_local == config.link_local),
             ("mail", new.mail == config.mail),
             ("components", new.components == config.components),
         ];
@@ -327,6 +336,7 @@ impl Server {
             data_dir: config.data_dir.clone(),
             listen: config.listen.clone(),
             shards: config.shards.clone(),
+            link_local: config.link_local.clone(),
             mail: config.mail.clone(),
             components: config.components.clone(),
             ..new
@@ -356,6 +366,8 @@ impl Server {
             return Ok(());
         }
         self.pages.set_serving(false);
+        // While users are still there to be said goodbye for.
+        self.link = None;
         for peer in &*self.peers {
             peer.post(Post::Stop);
         }
@@ -409,6 +421,7 @@ impl Facts {
             pushed: config.push.included(),
             uploads: config.upload.uploads(&normal, &endpoint).map(Arc::new),
             components: config.components.iter().map(ComponentSettings::component).collect(),
+            link: config.link_local.link(&normal).map(Arc::new),
             pairs: Pairs::of(&self.decoy_secret),
             chain: &ext::CHAIN,
             resume_location: config.resume_location.as_deref().map(Into::into),
@@ -432,6 +445,23 @@ impl Facts {
             decoy_secret: self.decoy_secret,
         }
     }
+}
+
+/// Starts the bridge to the local network, if the operator wants one.
+fn bridge(config: &Config, terms: &Terms, peers: &Arc<[Address<Post>]>) -> Result<Option<Bridge>, LinkError> {
+    let Some(link) = &terms.site.link else { return Ok(None) };
+    let shards = u16::try_from(peers.len()).expect("there are at most as many shards as partitions");
+    let bridge = Bridge::start(Setup {
+        domain: Arc::clone(&link.domain),
+        chat_domain: Arc::clone(&terms.site.domain),
+        machine: config.link_local.machine(),
+        listen: config.link_local.listen,
+        interfaces: config.link_local.interfaces.clone(),
+        peers: Arc::clone(peers),
+        places: Places::new(shards),
+    })?;
+    tracing::info!(address = %bridge.address(), "users who want it are on the local network");
+    Ok(Some(bridge))
 }
 
 /// Where clients find the API, as far as the server can know.

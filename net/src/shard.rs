@@ -290,6 +290,13 @@ impl<D: Desk> Shard<D> {
         self.settle();
     }
 
+    /// Tells an owner something that comes from no other.
+    pub fn note(&mut self, now: Now, owner: Owner, note: Note) {
+        self.now = now;
+        self.send(owner, note);
+        self.settle();
+    }
+
     /// Repeats a job that was not confirmed before the last stop.
     pub fn repeat_job(&mut self, now: Now, job: Job) {
         self.now = now;

@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod external;
 mod life;
+mod link_local;
 mod login;
 mod operations;
 mod upload;

@@ -21,6 +21,7 @@ use proto::ext::{self, Uploads};
 use proto::jid::Domain;
 use proto::jid::user::{AppId, UserId};
 use proto::limits::Limits;
+use proto::link_local::{Link, Word};
 use proto::model;
 use proto::model::dialog::{self, Pairs};
 use proto::model::directory::{self, AppKeys, SERVER};
@@ -121,6 +122,8 @@ impl Desk for WorldDesk {
     fn mail(&mut self, mail: Mail) {
         self.mails.push(mail);
     }
+
+    fn link(&mut self, _: Box<Word>) {}
 
     fn errand(&mut self, errand: Errand) {
         errand.run();
@@ -667,7 +670,8 @@ fn terms(limits: Limits) -> Terms {
     let uploads = Some(Arc::new(uploads));
     // The first user of the first app administers it.
     let admins = Arc::new([AccountId { app: AppId(1), user: UserId(1) }]);
-    let site = Site { limits, uploads, admins, components: components.into(), ..Site::of(DOMAIN) };
+    let link = Some(Arc::new(Link { domain: format!("link.{DOMAIN}").into(), apps: Vec::new() }));
+    let site = Site { limits, uploads, admins, components: components.into(), link, ..Site::of(DOMAIN) };
     Terms {
         features: ext::stream_features(&site),
         site,

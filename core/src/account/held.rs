@@ -115,6 +115,7 @@ impl Account {
     ) -> T {
         let since = turn.out.as_slice().len();
         let result = act(self, turn);
+        self.shows_on_link(turn);
         self.hold_back(since, turn);
         self.tells_services(turn);
         result
@@ -162,6 +163,7 @@ impl Account {
                 | Effect::Guard(..)
                 | Effect::Ask(..)
                 | Effect::RemoveFiles(_)
+                | Effect::Link(_)
                 | Effect::End(..)) => turn.out.push(other),
             }
         }

@@ -315,6 +315,9 @@ impl Account {
 
     /// Sends something back to the resource or the component a stanza came from.
     pub(crate) fn send_back(&self, to: &Sender, kind: Kind, stanza: Bytes, turn: &mut Turn<'_>) {
+        if self.answers_link(to, kind, &stanza, turn) {
+            return;
+        }
         match way_back(to, turn.site) {
             // An account has not asked.
             Some((Owner::Account(_), None)) | None => {}

@@ -80,6 +80,12 @@ impl Account {
             Target::RoomService | Target::Uploads => {
                 return self.refuse_sending(sending, Condition::ServiceUnavailable.into(), turn);
             }
+            Target::Link(None) => return self.refuse_sending(sending, Condition::ServiceUnavailable.into(), turn),
+            Target::Link(Some(local)) => {
+                let Some(sender) = self.full_sender(from) else { return false };
+                let stanza = honest((stanza, look), instead, &sender.jid, &[], turn.site);
+                return self.says_on_link(sending, local, &stanza, turn);
+            }
             Target::Dialog(dialog, nick) => return self.says_in_room(sending, instead, (dialog, nick), turn),
             Target::Room => return self.refuse_sending(sending, no_room(), turn),
             Target::Component(component) => return self.says_to_component(sending, instead, component, turn),
@@ -197,6 +203,17 @@ impl Account {
                 }
             }
             Target::Uploads => return self.answers(from, kind, stanza, Place::Uploads, rows, turn),
+            Target::Link(None) => {
+                let stamped = match self.full_sender(from) {
+                    Some(sender) => stamped(stanza, &sender.jid, &[]),
+                    None => return Progress::Done,
+                };
+                if !self.asks_link(from, stanza, stamped, turn) {
+                    return self.answers(from, kind, stanza, Place::Link, rows, turn);
+                }
+            }
+            // Nobody there is asked anything.
+            Target::Link(Some(_)) => self.refuse_request(from, kind, stanza, Condition::ServiceUnavailable, turn),
             Target::RoomService => return self.answers_service(from, kind, stanza, rows, turn),
             Target::Dialog(dialog, nick) => {
                 if kind.is_request() {

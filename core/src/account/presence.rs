@@ -100,7 +100,7 @@ impl Account {
             Target::User(account, resource) => (Owner::Account(account), resource),
             Target::Component(component) => (Owner::Component(component), None),
             Target::Server => return addressing::on_presence(self, from, kind, to, stanza, turn),
-            Target::Nobody | Target::RoomService | Target::Uploads => return,
+            Target::Nobody | Target::RoomService | Target::Uploads | Target::Link(_) => return,
             Target::Dialog(dialog, nick) => return self.sends_to_room(from, kind, to, (dialog, nick), stanza, turn),
             Target::Room if kind == PresenceKind::Available => {
                 if let Some(session) = self.session(from) {
@@ -263,6 +263,7 @@ impl Account {
                 | Target::Server
                 | Target::RoomService
                 | Target::Uploads
+                | Target::Link(_)
                 | Target::Room
                 | Target::Elsewhere => continue,
             };

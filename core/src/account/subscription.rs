@@ -61,7 +61,12 @@ impl Account {
             Target::Component(component) => Some(Owner::Component(component)),
             // As if to a user who never answers: the same for one who does not exist and for one of another app.
             Target::Nobody => None,
-            Target::Server | Target::RoomService | Target::Uploads | Target::Room | Target::Dialog(..) => {
+            Target::Server
+            | Target::RoomService
+            | Target::Uploads
+            | Target::Link(_)
+            | Target::Room
+            | Target::Dialog(..) => {
                 return self.refuse(from, stanza, Condition::ServiceUnavailable.into(), turn);
             }
             Target::Elsewhere => return self.refuse(from, stanza, Condition::RemoteServerNotFound.into(), turn),

@@ -78,7 +78,8 @@ impl Component {
             Target::Nobody => Condition::RecipientUnavailable,
             Target::Server | Target::Own => return,
             Target::RoomService | Target::Uploads | Target::Room | Target::Dialog(..) => Condition::ServiceUnavailable,
-            Target::Elsewhere => Condition::RemoteServerNotFound,
+            // The local link is for users.
+            Target::Link(_) | Target::Elsewhere => Condition::RemoteServerNotFound,
         };
         self.refuses(sent.stanza, &sent.from, condition, turn);
     }
@@ -99,7 +100,7 @@ impl Component {
             (Target::RoomService | Target::Uploads | Target::Room | Target::Dialog(..), _) => {
                 Condition::ServiceUnavailable
             }
-            (Target::Elsewhere, _) => Condition::RemoteServerNotFound,
+            (Target::Link(_) | Target::Elsewhere, _) => Condition::RemoteServerNotFound,
         };
         if wants_answer(directed) {
             self.refuses(sent.stanza, &sent.from, condition, turn);
@@ -128,7 +129,7 @@ impl Component {
             | Target::Uploads
             | Target::Room
             | Target::Dialog(..) => Condition::ServiceUnavailable,
-            Target::Elsewhere => Condition::RemoteServerNotFound,
+            Target::Link(_) | Target::Elsewhere => Condition::RemoteServerNotFound,
         };
         self.refuses(sent.stanza, &sent.from, condition, turn);
     }
@@ -163,6 +164,7 @@ impl Component {
             Target::Own
             | Target::Server
             | Target::Uploads
+            | Target::Link(_)
             | Target::RoomService
             | Target::Room
             | Target::Dialog(..)

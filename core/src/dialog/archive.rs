@@ -86,6 +86,7 @@ fn sent_by(with: &str, viewer: AccountId, room: DialogId, site: &Site) -> Option
         | Target::Server
         | Target::RoomService
         | Target::Uploads
+        | Target::Link(_)
         | Target::Room
         | Target::Nobody
         | Target::Component(_)

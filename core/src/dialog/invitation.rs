@@ -62,6 +62,7 @@ impl Mediation {
             Target::Server
             | Target::RoomService
             | Target::Uploads
+            | Target::Link(_)
             | Target::Room
             | Target::Dialog(..)
             | Target::Component(_)

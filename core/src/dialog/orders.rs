@@ -164,6 +164,7 @@ fn whom(item: Element<'_>, me: AccountId, site: &Site) -> Result<UserId, Conditi
             Target::Server
             | Target::RoomService
             | Target::Uploads
+            | Target::Link(_)
             | Target::Room
             | Target::Dialog(..)
             | Target::Nobody

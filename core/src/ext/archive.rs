@@ -162,6 +162,7 @@ impl With {
             | Target::Server
             | Target::RoomService
             | Target::Uploads
+            | Target::Link(_)
             | Target::Nobody
             | Target::Component(_)
             | Target::Elsewhere => With::Nobody,

@@ -17,7 +17,7 @@ pub(crate) fn answer_component(payload: Element<'_>, asking: &Settings, turn: &T
     match (payload.name(), payload.ns()) {
         ("ping", ns::PING) => Ok(Vec::new()),
         ("query", ns::DISCO_INFO) => disco::server_info(node, turn.site),
-        ("query", ns::DISCO_ITEMS) => disco::server_items(node, turn.site, |component| asking.meets(component)),
+        ("query", ns::DISCO_ITEMS) => disco::server_items(node, turn.site, |component| asking.meets(component), None),
         ("query", ns::VERSION) => Ok(software_version::of_server(turn.site)),
         _ => Err(Condition::ServiceUnavailable),
     }

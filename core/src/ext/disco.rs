@@ -8,6 +8,7 @@ use crate::account::Account;
 use crate::component::Settings;
 use crate::effect::{Site, Turn};
 use crate::error::Condition;
+use crate::link_local::Link;
 use crate::ns;
 use crate::row::{Reads, Rows};
 use crate::stanza::{IqAnswer, IqKind};
@@ -118,14 +119,16 @@ fn on_items(request: &Request<'_>, account: &mut Account, _: Rows, turn: &mut Tu
         return commands::items(node, account, turn.site);
     }
     let app = account.id().app;
-    Ok(server_items(node.as_deref(), turn.site, |component| component.serves(app))?)
+    let link = turn.site.link.as_deref().filter(|link| link.serves(app));
+    Ok(server_items(node.as_deref(), turn.site, |component| component.serves(app), link)?)
 }
 
-/// The services of this server: those that hold the rooms and take files, and the components that whoever asks can reach.
+/// The services of this server: those that hold the rooms and take files, and the components and the bridge that whoever asks can reach.
 pub(super) fn server_items(
     node: Option<&str>,
     site: &Site,
     sees: impl Fn(&Settings) -> bool,
+    link: Option<&Link>,
 ) -> Result<Vec<u8>, Condition> {
     if node.is_some() {
         return Err(Condition::ItemNotFound);
@@ -138,6 +141,9 @@ pub(super) fn server_items(
     }
     for component in site.components.iter().filter(|component| sees(component)) {
         xml.leaf("item", &[("jid", &component.domain)]);
+    }
+    if let Some(link) = link {
+        xml.leaf("item", &[("jid", &link.domain), ("name", "Serverless messaging")]);
     }
     xml.close();
     drop(xml);

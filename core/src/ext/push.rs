@@ -166,6 +166,7 @@ pub(crate) fn behind(jid: &Jid<'_>, account: AccountId, site: &Site) -> Result<O
         | Target::Server
         | Target::User(..)
         | Target::Uploads
+        | Target::Link(_)
         | Target::RoomService
         | Target::Dialog(..)
         | Target::Room

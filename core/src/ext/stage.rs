@@ -249,6 +249,14 @@ impl Stage {
         std::mem::take(&mut self.given)
     }
 
+    /// Gives an account a note and returns what all sessions get, in order.
+    pub fn tell(&mut self, to: AccountId, note: Note) -> Vec<(AccountId, String)> {
+        self.given.clear();
+        self.log.clear();
+        self.turn(to, |account, turn| account.note(note, Rows::default(), turn)).expect("a note that needs no rows");
+        std::mem::take(&mut self.given)
+    }
+
     /// One user sees the other's presence.
     pub fn subscribe(&mut self, watcher: AccountId, watched: AccountId) {
         self.ask(watcher, &format!("<presence type='subscribe' to='{watched}@localhost'/>"));
@@ -352,6 +360,7 @@ impl Stage {
                     self.entrusted.push((of, to, message));
                 }
                 Effect::WhenFlushed(_, note) if self.stalled => self.unflushed.push((of, note)),
+                Effect::Link(word) => self.log.push(format!("link {word:?}")),
                 Effect::WhenFlushed(_, note) => sent.push((of, note)),
                 Effect::Send(Owner::Account(to), note) => sent.push((to, note)),
                 Effect::Send(Owner::Component(_), Note::Stanza(Parcel { stanza, .. })) => {

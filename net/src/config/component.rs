@@ -43,6 +43,9 @@ pub(super) fn check(config: &Config) -> Result<(), (usize, &'static str, String)
     if let Some(domain) = config.upload_domain() {
         taken.insert(domain, "the domain of the service for files");
     }
+    if let Some(link) = config.link_local.link(&config.domain) {
+        taken.insert(link.domain.to_string(), "the domain of the bridge to the local network");
+    }
     let mut ids = Vec::new();
     for (nth, component) in config.components.iter().enumerate() {
         let wrong = |key, message| Err((nth, key, message));

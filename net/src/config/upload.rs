@@ -60,7 +60,7 @@ impl Upload {
         Ok(())
     }
 
-    fn domain(&self, chat_domain: &str) -> String {
+    pub(super) fn domain(&self, chat_domain: &str) -> String {
         self.domain.clone().unwrap_or_else(|| format!("upload.{chat_domain}"))
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use proto::effect::Random;
+use proto::link_local::Word;
 use proto::row::{Batch, Found, Reads};
 use rest::flow::Mail;
 use rest::http::Response;
@@ -13,6 +14,7 @@ use zeroize::Zeroize;
 
 use super::Post;
 use crate::files::Errand;
+use crate::link_local::Line;
 use crate::mail::Mailer;
 use crate::metrics::{Gauges, Pages};
 use crate::pool::Hand;
@@ -29,6 +31,8 @@ pub(crate) struct ServerDesk {
     pub address: Address<Post>,
     pub gauges: Arc<[Gauges]>,
     pub mailer: Arc<Mailer>,
+    /// To the bridge to the local link, if there is one.
+    pub link: Option<Line>,
     pub pages: Arc<Pages>,
     pub entropy: Entropy,
 }
@@ -37,7 +41,9 @@ impl ServerDesk {
     /// Whether so much waits, here or at another shard, that clients had better pause.
     pub fn is_congested_now(&self) -> bool {
         let is_full = |gauges: &Gauges| gauges.letters_waiting.load(Ordering::Relaxed) >= LETTERS_MAX;
-        self.store.backlog().is_full() || self.pool.is_full() || self.files.is_full() || self.gauges.iter().any(is_full)
+        let link_is_full = self.link.as_ref().is_some_and(Line::is_full);
+        let waits = self.store.backlog().is_full() || self.pool.is_full() || self.files.is_full() || link_is_full;
+        waits || self.gauges.iter().any(is_full)
     }
 }
 
@@ -66,6 +72,12 @@ impl Desk for ServerDesk {
     fn mail(&mut self, mail: Mail) {
         let mailer = Arc::clone(&self.mailer);
         self.pool.give(Box::new(move || mailer.send(&mail)));
+    }
+
+    fn link(&mut self, word: Box<Word>) {
+        if let Some(link) = &self.link {
+            link.say(word);
+        }
     }
 
     fn errand(&mut self, errand: Errand) {

@@ -4,6 +4,7 @@
 //! order, and whether it fails.
 
 use proto::effect::Random;
+use proto::link_local::Word;
 use proto::row::{Batch, Found, Reads};
 use proto::sasl::Proof;
 use proto::stream::PasswordCheck;
@@ -61,6 +62,8 @@ pub trait Desk {
     fn compute(&mut self, ticket: Ticket, task: Task);
     /// A mail, which goes out or is reported as lost.
     fn mail(&mut self, mail: Mail);
+    /// Something for the bridge to the local link; without one nothing comes of it.
+    fn link(&mut self, word: Box<Word>);
     /// Something to do with files; nobody waits for it.
     fn errand(&mut self, errand: files::Errand);
     /// The pages for those who run the server: health and metrics.

@@ -117,6 +117,7 @@ impl<D: Desk> Shard<D> {
             Effect::WhenFlushed(session, note) => self.when_flushed(owner, session, note),
             Effect::End(session, ending) => self.end_session(session, ending),
             Effect::RemoveFiles(files) => self.remove_files(files),
+            Effect::Link(word) => self.desk.link(word),
             Effect::Write(batch) | Effect::WriteBehind(batch) => {
                 self.write(owner, batch);
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proto::command::Answer;
 use proto::effect::{Effect, Ending, Note, ReplyTo};
+use proto::link_local::Word;
 use proto::owner::Owner;
 use store::StoreError;
 
@@ -43,6 +44,9 @@ impl<D: Desk> Shard<D> {
             for session in self.links.of(owner) {
                 self.end_session(session, Ending::InternalServerError);
             }
+        }
+        if let Owner::Account(account) = owner {
+            self.desk.link(Box::new(Word::Show(account, None)));
         }
         match slot.state.map(|state| *state) {
             Some(State::Dialog(mut dialog)) => {

@@ -8,6 +8,7 @@ use proto::ext::Uploads;
 use proto::jid::Domain;
 use proto::jid::user::{AppId, UserId};
 use proto::limits::Limits;
+use proto::link_local::Word;
 use proto::model::directory;
 use proto::model::token::Token;
 use proto::model::upload::{self, FileId, Slot, SlotKey, Upload};
@@ -65,6 +66,8 @@ impl Desk for FragileDesk {
     }
 
     fn mail(&mut self, _: Mail) {}
+
+    fn link(&mut self, _: Box<Word>) {}
 
     fn errand(&mut self, errand: Errand) {
         errand.run();

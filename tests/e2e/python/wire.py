@@ -63,6 +63,7 @@ class Elements:
         self.parser = ET.XMLPullParser(events=("start", "end"))
         self.depth = 0
         self.root = None
+        self.header = {}
 
     def feed(self, data):
         self.parser.feed(data)
@@ -72,6 +73,7 @@ class Elements:
                 self.depth += 1
                 if self.depth == 1:
                     self.root = element
+                    self.header = dict(element.attrib)
             else:
                 self.depth -= 1
                 if self.depth == 1:

@@ -11,6 +11,7 @@ pub mod element;
 pub mod framer;
 pub mod http;
 pub mod jid;
+pub mod link_local;
 #[path = "../../core/src/xml/oracle.rs"]
 #[allow(missing_docs, reason = "documented for the crate it belongs to")]
 pub mod oracle;
@@ -35,6 +36,7 @@ pub const TARGETS: &[(&str, Run)] = &[
     ("stream", stream::run),
     ("sasl", sasl::run),
     ("jid", jid::run),
+    ("link_local", link_local::run),
     ("bosh", bosh::run),
     ("component", component::run),
     ("websocket", websocket::run),

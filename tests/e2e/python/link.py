@@ -424,6 +424,7 @@ class TheLink(unittest.TestCase):
         other.say("friar@cell", name, "Wisely and slow")
         client.message("Wisely and slow")
         client.ping()
+        self.assertEqual(client.message("Juliet! 199", timeout=60).get("from"), rf"nurse\40house@{DOMAIN}")
 
     def test_hostile_packets_change_nothing(self):
         _, client, name = self.online()

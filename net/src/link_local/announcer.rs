@@ -289,7 +289,7 @@ impl Peer {
         let port = service.get_port();
         let mut addresses: Vec<SocketAddr> =
             service.get_addresses().iter().take(ADDRESSES_MAX).filter_map(|address| socket(address, port)).collect();
-        addresses.retain(|address| port > 0 && near.may_call(address.ip()));
+        addresses.retain(|address| port > 0 && near.may_call(*address));
         addresses.sort_unstable_by_key(|address| (address.is_ipv6(), *address));
         let nick = service.get_property_val_str("nick").map(str::trim).filter(|nick| !nick.is_empty());
         let nick = nick.filter(|nick| !nick.contains(char::is_control)).map(str::to_owned);

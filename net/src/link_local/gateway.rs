@@ -55,6 +55,8 @@ struct Conn {
     name: Option<PresenceName>,
     /// Where else the other end may be, while none has answered.
     others: Vec<SocketAddr>,
+    /// The session of the user that wrote last: errors are for it.
+    writer: Option<Arc<str>>,
     /// Messages that go out once the stream is ready, with their senders.
     held: Vec<(Arc<str>, Message)>,
     out: Vec<u8>,
@@ -215,7 +217,7 @@ impl Gateway {
     ) {
         while let Some(address) = others.pop() {
             // They may have changed since they were announced.
-            if !self.near.may_call(near::plain(address.ip())) {
+            if !self.near.may_call(address) {
                 continue;
             }
             let socket = match TcpStream::connect(address) {
@@ -251,12 +253,10 @@ impl Gateway {
     fn accept(&mut self, now: Instant) {
         loop {
             match self.listener.accept() {
-                Ok((socket, address)) => {
-                    let address = near::plain(address.ip());
+                Ok((socket, from)) => {
+                    let address = near::plain(from.ip());
                     let theirs = self.conns.iter().filter(|(_, conn)| conn.address == address).count();
-                    if self.conns.len() >= STREAMS_MAX
-                        || theirs >= STREAMS_PER_ADDRESS_MAX
-                        || !self.near.is_near(address)
+                    if self.conns.len() >= STREAMS_MAX || theirs >= STREAMS_PER_ADDRESS_MAX || !self.near.is_near(from)
                     {
                         tracing::debug!(%address, "a serverless stream was turned away");
                         continue;
@@ -288,9 +288,12 @@ impl Gateway {
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.is_readable |= readable;
         if conn.stage == Stage::Calling && writable {
-            let is_there = matches!(conn.socket.take_error(), Ok(None)) && conn.socket.peer_addr().is_ok();
-            if !is_there {
+            if !matches!(conn.socket.take_error(), Ok(None)) {
                 return self.call_elsewhere(id, now);
+            }
+            // Not yet: it will be said again, or the time is over.
+            if conn.socket.peer_addr().is_err() {
+                return;
             }
             conn.stage = Stage::Opening;
             conn.deadline = now + OPENING_TIME_MAX;
@@ -465,7 +468,9 @@ impl Gateway {
         let from = name.at(&self.setup.domain);
         let stanza = message.write(&from, &to, Some(name.as_str()));
         let kind = Kind::Message { kind: message.kind, lasting: message.lasting };
-        self.post(account, &from, None, kind, stanza);
+        let writer = self.conns[id].writer.clone().filter(|_| message.kind == MessageKind::Error);
+        let resource = writer.as_deref().and_then(|jid| Some(jid.split_once('/')?.1));
+        self.post(account, &from, resource, kind, stanza);
         Ok(())
     }
 
@@ -523,7 +528,8 @@ impl Gateway {
             (conn.account, &conn.name, conn.stage, conn.stream.is_ready())
         {
             let ours = PresenceName::of_account(account, &machine);
-            for (_, message) in conn.held.drain(..) {
+            for (from, message) in conn.held.drain(..) {
+                conn.writer = Some(from);
                 conn.out.extend_from_slice(&message.write(&ours, name.as_str(), None));
                 conn.deadline = now + IDLE_TIME_MAX;
             }
@@ -641,6 +647,7 @@ impl Conn {
             account: None,
             name: None,
             others: Vec::new(),
+            writer: None,
             held: Vec::new(),
             out: Vec::new(),
             allowance: BURST_BYTES,

@@ -258,6 +258,11 @@ class TheLink(unittest.TestCase):
         reply = stream.next()
         self.assertEqual((reply.get("from"), reply.get("to"), reply.get("type"), reply.get("id")), (name, "romeo@forza", "chat", "r1"))
         self.assertEqual([child.tag for child in reply], [tag("client:body")])
+        # What went wrong, the session hears that said it.
+        stream.send(f"<message from='romeo@forza' to='{name}' type='error' id='r1'><error type='cancel'>"
+                    "<not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
+        error = client.next("client:message")
+        self.assertEqual((error.get("id"), wire.condition(error, "stanzas")), ("r1", "not-acceptable"))
         # Nobody is warned twice of the same one.
         stream.say("romeo@forza", name, "Neither, fair saint.")
         self.assertEqual(client.next("client:message").findtext(tag("client:body")), "Neither, fair saint.")

@@ -279,7 +279,7 @@ fn service(name: &str, machine: &str, port: u16, card: &Card) -> mdns_sd::Result
 fn instance(fullname: &str) -> Option<&str> {
     let at = fullname.len().checked_sub(SERVICE.len() + 1)?;
     let (name, rest) = fullname.split_at_checked(at)?;
-    rest[1..].eq_ignore_ascii_case(SERVICE).then_some(name)
+    rest.strip_prefix('.')?.eq_ignore_ascii_case(SERVICE).then_some(name)
 }
 
 impl Peer {

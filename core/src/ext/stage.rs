@@ -98,6 +98,16 @@ impl Stage {
         self.entrusted.retain(|(of, to, _)| (*of, *to) != (id, session));
     }
 
+    /// The same, where its session may be over; whether it is there.
+    pub fn try_resume(&mut self, id: AccountId, session: SessionId) -> bool {
+        self.turn(id, |account, turn| account.resume(session, 0, turn)).is_ok()
+    }
+
+    /// Whether the session is there.
+    pub fn has_session(&mut self, id: AccountId, session: SessionId) -> bool {
+        self.account(id).session(session).is_some()
+    }
+
     /// A client is back that has taken so many stanzas.
     pub fn resume(&mut self, id: AccountId, session: SessionId, count: u32) {
         self.turn(id, |account, turn| account.resume(session, count, turn)).expect("the session is there");
@@ -107,6 +117,7 @@ impl Stage {
     pub fn restart(&mut self) {
         self.accounts.clear();
         self.entrusted.clear();
+        self.unflushed.clear();
     }
 
     /// Something comes for an account.

@@ -715,3 +715,78 @@ fn a_user_without_a_service_has_nothing_of_it() {
     assert_eq!(said(&mut stage, SAID), [""; 0]);
     assert_eq!(stage.log(), ["write offline"]);
 }
+
+/// Whatever becomes of connections, no message wakes anybody twice.
+#[test]
+fn by_chance() {
+    let mut all = 0;
+    for seed in 1..=400_u64 {
+        let mut stage = new();
+        stage.site.pushed.body = true;
+        let mut dice = seed;
+        let mut roll = move |sides: u64| {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            dice % sides
+        };
+        stage.ask(BOB, &enable("a"));
+        stage.cut(BOB, SESSION, 0);
+        // By place: the session there, and whether its client is away.
+        let mut places: [Option<(SessionId, bool)>; 2] = [None, None];
+        let (mut last, mut acts, mut told) = (10, Vec::new(), Vec::new());
+        for message in 0..40 {
+            stage.now.instant = stage.now.instant + Duration::from_secs(100);
+            let at = roll(2) as usize;
+            let name = ["phone", "desk"][at];
+            let act = roll(9);
+            acts.push((act, name));
+            match (act, places[at]) {
+                (0..=2, _) => {
+                    let to = if act == 2 { format!("localhost/{name}'") } else { "localhost'".to_owned() };
+                    stage.ask(ADAM, &SAID.replace("localhost'", &to).replace("hi", &format!("m{message}")));
+                }
+                (3 | 4, None) => {
+                    last += 1;
+                    let session = SessionId(last);
+                    stage.connect(BOB, session, name);
+                    if act == 3 {
+                        stage.ask_by(BOB, session, "<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+                    }
+                    stage.ask_by(BOB, session, "<presence/>");
+                    stage.ask_by(BOB, session, &enable("a"));
+                    places[at] = Some((session, false));
+                }
+                (3 | 4, Some((session, true))) => {
+                    let is_away = !stage.try_resume(BOB, session);
+                    places[at] = Some((session, is_away));
+                }
+                (5, Some((session, false))) => {
+                    stage.cut(BOB, session, 0);
+                    places[at] = stage.has_session(BOB, session).then_some((session, true));
+                }
+                (6, Some((session, true))) => {
+                    stage.hear(BOB, Note::Expired(session));
+                    places[at] = stage.has_session(BOB, session).then_some((session, true));
+                }
+                (6, Some((session, false))) => stage.takes_all(BOB, session),
+                (7, Some((session, false))) => {
+                    let state = if roll(2) == 0 { INACTIVE } else { ACTIVE };
+                    stage.ask_by(BOB, session, state);
+                }
+                (8, _) if roll(4) == 0 => {
+                    restart(&mut stage);
+                    places = [None, None];
+                }
+                (8, _) if stage.stalled => stage.flush(),
+                (8, _) => stage.stalled = true,
+                _ => {}
+            }
+            told.extend(stage.sent_out().iter().map(|iq| value(iq, "-body\"><value>", "<").to_owned()));
+        }
+        let twice = told.iter().enumerate().find(|(at, body)| told[..*at].contains(body));
+        assert_eq!(twice, None, "seed {seed}: {acts:?}");
+        all += told.len();
+    }
+    assert!(all > 1_000, "{all} notifications show little");
+}

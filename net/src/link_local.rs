@@ -1,6 +1,6 @@
 //! The bridge to the local network (XEP-0174): a thread of its own, with a socket for streams and a multicast DNS daemon.
 //!
-//! What it means is in [`proto::link_local`]. Shards tell the bridge things through a [`Line`], and it posts stanzas to the shards of
+//! What it means is in [`proto::link_local`]. Shards tell the bridge things through a `Line`, and it posts stanzas to the shards of
 //! the accounts they are for, as any shard would. Nothing of it runs on an executor, and nothing runs at all unless the operator has
 //! switched it on.
 //!

@@ -169,7 +169,10 @@ impl Account {
         }
         for (kind, owner) in steps {
             let stanza = self.plain_step(kind, contact);
-            self.send_step((kind, 0), (self.sender(), owner), &stanza, std::mem::take(&mut batch), turn);
+            // Who is taken out while a request of his waits is refused that one, and no later one.
+            let refused = kind == Subscription::Unsubscribed && !item.subscription.from();
+            let number = if refused { item.request_as } else { 0 };
+            self.send_step((kind, number), (self.sender(), owner), &stanza, std::mem::take(&mut batch), turn);
         }
         turn.out.write(batch);
         self.push_removal(contact, turn);

@@ -279,10 +279,9 @@ impl Effects {
     /// Tells another owner something that must arrive: `batch` gets the job's row, and the command goes out once that is on disk.
     /// The receiver's confirmation removes the row; a restart before that sends it again.
     pub fn send_surely(&mut self, from: Owner, id: u64, mut batch: Batch, to: Owner, command: Command) {
-        jobs::keep(&mut batch, &from, id, &to, &command);
+        let note = promised(&mut batch, from, id, to, command);
         self.write(batch);
-        let job = Some(JobRef { from, id });
-        self.send(to, Note::Command { command, reply: None, job });
+        self.send(to, note);
     }
 
     /// Whether nothing is asked.
@@ -304,6 +303,13 @@ impl Effects {
     pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {
         self.0.drain(..)
     }
+}
+
+/// What is to be sent once the batch, which gets the job's row, is on disk. For several things that must all arrive or none;
+/// otherwise see [`Effects::send_surely`].
+pub fn promised(batch: &mut Batch, from: Owner, id: u64, to: Owner, command: Command) -> Note {
+    jobs::keep(batch, &from, id, &to, &command);
+    Note::Command { command, reply: None, job: Some(JobRef { from, id }) }
 }
 
 /// Where random bytes come from: the operating system in `net`, a seed in tests.

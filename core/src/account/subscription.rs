@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::command::Command;
-use crate::effect::{Note, SessionId, Turn};
+use crate::effect::{Note, SessionId, Turn, promised};
 use crate::error::{Condition, StanzaError};
 use crate::ext::roster::push;
 use crate::jid::Jid;
@@ -103,20 +103,32 @@ impl Account {
     /// has no roster, and sees presence.
     fn send_step(
         &mut self,
+        step: (Subscription, u64),
+        (sender, to): (Sender, Owner),
+        stanza: &Bytes,
+        mut batch: Batch,
+        turn: &mut Turn<'_>,
+    ) {
+        let note = self.promise_step(step, (sender, to), stanza, &mut batch, turn);
+        turn.out.write(batch);
+        turn.out.send(to, note);
+    }
+
+    /// What such a step is sent as, once the batch is on disk.
+    fn promise_step(
+        &mut self,
         (kind, number): (Subscription, u64),
         (sender, to): (Sender, Owner),
         stanza: &Bytes,
-        batch: Batch,
-        turn: &mut Turn<'_>,
-    ) {
+        batch: &mut Batch,
+        turn: &Turn<'_>,
+    ) -> Note {
         if let Owner::Component(_) = to {
-            turn.out.write(batch);
-            return turn.out.send(to, Note::Stanza(step_to_component(kind, sender, stanza)));
+            return Note::Stanza(step_to_component(kind, sender, stanza));
         }
         let step = Step { from: self.jid.to_string(), kind, stanza: stanza.to_vec() };
         let id = self.next_job(turn);
-        let command = Command::Account(Order::step(step, number));
-        turn.out.send_surely(self.owner(), id, batch, to, command);
+        promised(batch, self.owner(), id, to, Command::Account(Order::step(step, number)))
     }
 
     /// A step that a contact took. RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3.
@@ -162,19 +174,19 @@ impl Account {
         let owner = self.contact_owner(contact, turn);
         let (unsubscribe, unsubscribed) =
             (item.subscription.to() || item.asked, item.subscription.from() || item.request.is_some());
-        let mut steps = Vec::new();
-        if let Some(owner) = owner {
-            let due = [(Subscription::Unsubscribe, unsubscribe), (Subscription::Unsubscribed, unsubscribed)];
-            steps.extend(due.into_iter().filter(|(_, due)| *due).map(|(kind, _)| (kind, owner)));
-        }
-        for (kind, owner) in steps {
+        // Who is taken out while a request of his waits is refused that one, and no later one.
+        let refused = if item.subscription.from() { 0 } else { item.request_as };
+        let due = [(Subscription::Unsubscribe, 0, unsubscribe), (Subscription::Unsubscribed, refused, unsubscribed)];
+        // All of it is on disk or nothing: after a crash nobody would know that the contact lacks one.
+        let mut notes = Vec::new();
+        for (kind, number, _) in due.into_iter().filter(|(.., due)| *due) {
+            let Some(owner) = owner else { break };
             let stanza = self.plain_step(kind, contact);
-            // Who is taken out while a request of his waits is refused that one, and no later one.
-            let refused = kind == Subscription::Unsubscribed && !item.subscription.from();
-            let number = if refused { item.request_as } else { 0 };
-            self.send_step((kind, number), (self.sender(), owner), &stanza, std::mem::take(&mut batch), turn);
+            let note = self.promise_step((kind, number), (self.sender(), owner), &stanza, &mut batch, turn);
+            notes.push((owner, note));
         }
         turn.out.write(batch);
+        notes.into_iter().for_each(|(owner, note)| turn.out.send(owner, note));
         self.push_removal(contact, turn);
         if item.subscription.from() {
             self.show_to(contact, false, turn);

@@ -72,6 +72,29 @@ fn a_roster_change_is_written_before_anybody_hears_of_it() {
     assert!(matches!(out[..], [Effect::Write(_), Effect::Deliver(..), Effect::Deliver(..)]), "{out:?}");
 }
 
+/// RFC 6121 §2.5.1: both directions end, and a crash between the two must not leave the contact with one.
+#[test]
+fn a_contact_who_is_taken_out_loses_all_or_nothing() {
+    let mut account = connected();
+    says(&mut account, "<presence type='subscribe' to='2-1@localhost'/>");
+    says(&mut account, "<presence type='subscribed' to='2-1@localhost'/>");
+    let step = record::Subscription {
+        from: "2-1@localhost".to_owned(),
+        kind: record::SubscriptionKind::Subscribe,
+        stanza: b"<presence from='2-1@localhost' to='1-1@localhost' type='subscribe'/>".to_vec(),
+    };
+    let command = Command::Account(record::Command::Subscription(step));
+    let note = Note::Command { command, reply: None, job: None };
+    turn(&mut Effects::new(), |turn| account.note(note, Rows::default(), turn)).expect("no rows are needed");
+    let out = says(
+        &mut account,
+        "<iq type='set' id='2'><query xmlns='jabber:iq:roster'><item jid='2-1@localhost' subscription='remove'/></query></iq>",
+    );
+    let writes = out.iter().filter(|effect| matches!(effect, Effect::Write(_))).count();
+    let steps = out.iter().filter(|effect| matches!(effect, Effect::Send(_, Note::Command { job: Some(_), .. })));
+    assert_eq!((writes, steps.count()), (1, 2), "{out:?}");
+}
+
 #[test]
 fn a_subscription_is_written_with_its_job_before_it_goes_out() {
     let mut account = connected();

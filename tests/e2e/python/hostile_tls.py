@@ -21,9 +21,9 @@ def hello_of(version):
 class Tls(Hostile):
     def answer_to(self, data, port=world.XMPPS_PORT):
         with socket.create_connection((world.HOST, port), 20) as sock:
+            got = b""
             try:
                 sock.sendall(data)
-                got = b""
                 while part := sock.recv(4096):
                     got += part
             except (ConnectionResetError, BrokenPipeError):

@@ -223,6 +223,22 @@ for (const transport of Object.keys(TRANSPORTS)) {
       assert.deepEqual([read.messageId, read.dialogId, read.userId], [id, dialog, bob.id])
     })
 
+    test('another device of the sender has a copy of what was sent', async () => {
+      const other = await connect(alice, transport)
+      const id = a.chat.send(bob.id, { type: 'chat', body: 'from one of two', extension: { dialog_id: '53aadc78535c127f15009b6f' } })
+      await b.inbox.next(isBody('from one of two'), 'message to Bob')
+      // In Node the SDK (2.16 to 2.23) finds what was copied, but hands on an element in place of its text.
+      const isCopy = isKind('message', ({ message }) => message.body?.name === 'sent')
+      const { userId, message } = await other.inbox.next(isCopy, 'copy (XEP-0280)')
+      assert.deepEqual([userId, message.id], [alice.id, id])
+      const copied = message.body.getChild('forwarded').getChild('message')
+      assert.equal(copied.attrs.to.split('-')[0], String(bob.id))
+      assert.equal(copied.getChildText('body'), 'from one of two')
+      b.chat.send(alice.id, { type: 'chat', body: 'to both' })
+      for (const device of [a, other]) assert.equal((await device.inbox.next(isBody('to both'), 'answer')).userId, bob.id)
+      await other.leave()
+    })
+
     test('typing and its end are passed on', async () => {
       a.chat.sendIsTypingStatus(bob.id)
       assert.equal((await b.inbox.next(isKind('typing'), 'typing')).isTyping, true)

@@ -1,6 +1,6 @@
 """What extensions make of messages, with slixmpp: files in bands, rules and addresses, receipts, markers, states and corrections.
 
-XEP-0033, 0047, 0079, 0085, 0184, 0308, 0333, 0334, 0424, 0444, 0461. Run: python3 -m unittest -v slix_messages
+XEP-0033, 0047, 0079, 0085, 0184, 0280, 0308, 0333, 0334, 0424, 0444, 0461. Run: python3 -m unittest -v slix_messages
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from slixmpp.exceptions import IqError
 import slix
 from world import DOMAIN, new_user
 
-PLUGINS = ("xep_0033", "xep_0047", "xep_0079", "xep_0085", "xep_0184", "xep_0308", "xep_0333", "xep_0334", "xep_0424", "xep_0444", "xep_0461")
-EVENTS = ("amp_alert", "amp_error", "amp_notify", "chatstate", "ibb_stream_start", "ibb_stream_end", "marker", "message_correction", "message_reply",
+PLUGINS = ("xep_0033", "xep_0047", "xep_0079", "xep_0085", "xep_0184", "xep_0280", "xep_0308", "xep_0333", "xep_0334", "xep_0424", "xep_0444", "xep_0461")
+EVENTS = ("amp_alert", "amp_error", "amp_notify", "carbon_received", "carbon_sent", "chatstate", "ibb_stream_start", "ibb_stream_end", "marker", "message_correction", "message_reply",
           "message_retract", "reactions", "receipt_received")
 AMP = "http://jabber.org/protocol/amp"
 ADDRESS = "http://jabber.org/protocol/address"
@@ -213,6 +213,28 @@ class Conversation(Suite):
         back = await self.client(juliet.user)
         await back.message("said")
         await back.never("chatstate")
+
+    async def test_carbons(self):
+        romeo, juliet = await self.pair()
+        other = await self.client(romeo.user)
+        await other.plugin["xep_0280"].enable(timeout=8)
+        romeo.send_message(mto=juliet.boundjid, mbody="said by one", mtype="chat")
+        got = (await other.until("carbon_sent"))["carbon_sent"]
+        self.assertEqual((got["body"], got["from"], got["to"]), ("said by one", romeo.boundjid, juliet.boundjid))
+        # Official SDKs take copies of what comes for markers, so there are none: what is for the user comes to all clients itself.
+        juliet.send_message(mto=romeo.boundjid.bare, mbody="said to both", mtype="chat")
+        for client in (romeo, other):
+            await client.message("said to both")
+        # §7: what is private stays between two.
+        message = romeo.says(juliet.boundjid, "for you alone")
+        message.enable("carbon_private")
+        message.send()
+        await juliet.message("for you alone")
+        await other.plugin["xep_0280"].disable(timeout=8)
+        romeo.send_message(mto=juliet.boundjid, mbody="no more", mtype="chat")
+        await juliet.message("no more")
+        await other.barrier()
+        await other.never("carbon_received", "carbon_sent")
 
     async def test_markers(self):
         romeo, juliet = await self.pair()

@@ -469,7 +469,8 @@ impl Account {
             Note::Late(..)
             | Note::Expired(_)
             | Note::CutAgain(..)
-            | Note::Taken(_)
+            | Note::Taken(..)
+            | Note::Overdue(..)
             | Note::Confirmed(_)
             | Note::Learned(..)
             | Note::Copied { .. }
@@ -517,7 +518,8 @@ impl Account {
             Note::Late(session, leftover) => self.late(session, leftover, turn),
             Note::Expired(session) => self.expired(session, turn),
             Note::CutAgain(session, acked) => self.cut_again(session, acked, turn),
-            Note::Taken(rows) => self.taken(&rows, turn),
+            Note::Taken(rows, receipts) => self.taken(rows, &receipts, turn),
+            Note::Overdue(session, messages) => self.takes_long(session, messages, turn),
             Note::Handled { session, seq } => self.handled(session, seq, turn),
             Note::Round { .. } | Note::Visit { .. } | Note::Absent { .. } => {
                 debug_assert!(false, "a dialog's note came to an account");
@@ -687,7 +689,8 @@ pub fn absent(id: AccountId, note: Note, turn: &mut Turn<'_>) -> Option<Note> {
         | Note::Dropped(_)
         | Note::Expired(_)
         | Note::CutAgain(..)
-        | Note::Taken(_)
+        | Note::Taken(..)
+        | Note::Overdue(..)
         | Note::Late(_, Leftover::Stanza(_)) => None,
         other => Some(other),
     }

@@ -19,17 +19,20 @@ pub enum Rule {
     MembersOnly,
     /// Apps know nothing of each other.
     AppsApart,
+    /// A message is acknowledged when it is in a row, or with a client.
+    AckedIsSafe,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 6] = [
+    pub const ALL: [Rule; 7] = [
         Rule::WriteBeforeWord,
         Rule::GivenOnce,
         Rule::PrivacyLists,
         Rule::SameIdSameMessage,
         Rule::MembersOnly,
         Rule::AppsApart,
+        Rule::AckedIsSafe,
     ];
 }
 

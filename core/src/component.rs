@@ -130,7 +130,8 @@ impl Component {
             | Note::Wants { .. }
             | Note::Expired(_)
             | Note::CutAgain(..)
-            | Note::Taken(_)
+            | Note::Taken(..)
+            | Note::Overdue(..)
             | Note::Drain(..)
             | Note::Handled { .. } => debug_assert!(false, "not for a component"),
         }

@@ -193,7 +193,8 @@ impl Dialog {
             | Note::Late(..)
             | Note::Expired(_)
             | Note::CutAgain(..)
-            | Note::Taken(_)
+            | Note::Taken(..)
+            | Note::Overdue(..)
             | Note::Handled { .. } => {
                 debug_assert!(false, "not for a dialog");
                 Ok(Progress::Done)

@@ -24,7 +24,7 @@ use crate::model::upload::FileId;
 use crate::owner::{AccountId, ComponentId, Owner};
 use crate::row::{Batch, Reads, Rows};
 use crate::sasl::credentials::{Credentials, SALT_BYTES};
-use crate::stanza::{Entrusted, Leftover, Parcel, Sender};
+use crate::stanza::{Awaited, Entrusted, Leftover, Parcel, Receipt, Sender};
 use crate::time::{Instant, Now};
 
 /// A connected resource, unique within the shard that owns its account for as long as the process lives.
@@ -113,8 +113,11 @@ pub enum Note {
     Expired(SessionId),
     /// A client that came back to its session was gone again before it was let in; it had taken so many stanzas.
     CutAgain(SessionId, u32),
-    /// A client has taken what these rows were kept for.
-    Taken(Vec<u64>),
+    /// A client has taken what was in these rows, or was to be in one ([`Note::Overdue`]) for the sake of those who wait.
+    Taken(Vec<u64>, Vec<Receipt>),
+    /// That session, which is connected, has not taken these messages for a while, and their senders wait to hear that they are
+    /// taken care of.
+    Overdue(SessionId, Vec<Entrusted>),
     /// That session of the account has taken what it was given of what waited while its user was away, up to this row, and can take more.
     Drain(SessionId, u64),
     /// The stanza that session had counted as `seq` is taken care of (XEP-0198 §4): delivered, stored or refused.
@@ -206,6 +209,8 @@ pub enum Effect {
     /// As `Deliver`, for a message that must not be lost: it comes back ([`Note::Late`], or with the end of the session) if
     /// the session ends before taking it.
     Entrust(SessionId, Entrusted),
+    /// Somebody waits to hear that the session has taken the message that it was entrusted with in this order, or has taken already.
+    Await(SessionId, u64, Box<Awaited>),
     /// Queues an element that is no stanza, and is not counted as one.
     Nonza(SessionId, Bytes),
     /// The same, and what the session is given after it is kept until its client acknowledges it. XEP-0198 §3

@@ -9,6 +9,7 @@ use crate::effect::SessionId;
 use crate::error::Refusal;
 use crate::ext::chain::Look;
 use crate::owner::AccountId;
+use crate::time::Instant;
 
 /// The `type` of a message. RFC 6121 §5.2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,7 +129,7 @@ pub enum Kind {
 }
 
 /// The sender's session waits to hear that the stanza it counted as `seq` is taken care of. XEP-0198 §4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Receipt {
     /// The sender.
     pub account: AccountId,
@@ -241,6 +242,27 @@ pub struct Entrusted {
     pub stanza: Bytes,
     /// What else there is of it.
     pub backing: Backing,
+    /// Whoever waits to hear that it is taken care of. With one of the sessions that are given the message.
+    pub awaited: Option<Box<Awaited>>,
+}
+
+impl Entrusted {
+    /// A message that nobody waits to hear of.
+    pub fn new(stanza: Bytes, backing: Backing) -> Entrusted {
+        Entrusted { stanza, backing, awaited: None }
+    }
+}
+
+/// The sender of a message that is in no row waits to hear that it is taken care of: that a client has taken it, or that it is in a
+/// row after all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// Of the sender.
+    pub receipt: Receipt,
+    /// Since when.
+    pub since: Instant,
+    /// It took too long: the account was asked to keep the message in a row, and tells the sender.
+    pub overdue: bool,
 }
 
 impl fmt::Debug for Entrusted {
@@ -280,6 +302,14 @@ impl Leftover {
     pub fn bytes(&self) -> usize {
         match self {
             Leftover::Stanza(stanza) | Leftover::Entrusted(Entrusted { stanza, .. }) => stanza.len(),
+        }
+    }
+
+    /// Whoever waits to hear that it is taken care of.
+    pub fn awaited(self) -> Option<Box<Awaited>> {
+        match self {
+            Leftover::Entrusted(message) => message.awaited,
+            Leftover::Stanza(_) => None,
         }
     }
 

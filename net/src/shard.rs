@@ -725,7 +725,8 @@ impl<D: Desk> Shard<D> {
             | Note::Late(..)
             | Note::Expired(_)
             | Note::CutAgain(..)
-            | Note::Taken(_)
+            | Note::Taken(..)
+            | Note::Overdue(..)
             | Note::Drain(..)
             | Note::Handled { .. }
             | Note::Wants { .. }

@@ -55,8 +55,8 @@ fn nothing_acknowledged_is_lost_and_nothing_comes_twice() {
     let senders: Vec<Account> = (0..SENDERS).map(|n| account(format!("sender{n}"))).collect();
     let absent: Vec<Account> = (0..SENDERS).map(|n| account(format!("absent{n}"))).collect();
     let keeper = account("keeper".to_owned());
-    // Dialogs and messages, marks, and files: each has a pair of its own.
-    let loads: [Load; 3] = [Pair::writes, Pair::marks, Pair::uploads];
+    // Dialogs and messages, marks, files, and talk: each has a pair of its own.
+    let loads: [Load; 4] = [Pair::writes, Pair::marks, Pair::uploads, Pair::talks];
     let mut pairs: Vec<Pair> = Vec::new();
     let mut roster = Roster::default();
     let mut users = Vec::new();

@@ -1,4 +1,10 @@
-//! Counting stanzas for XEP-0198: a stanza is acknowledged once everything it brought about is on disk or on its way.
+//! Counting stanzas for XEP-0198: a stanza is acknowledged once everything it brought about is on disk, and so nothing of it is
+//! lost should the server crash.
+//!
+//! A message to a user who is there need not be on disk: it is taken care of when one of his clients has taken it, which is when it
+//! has acknowledged it or, if it counts nothing, when the message was written to its connection. A client that takes long is not
+//! waited for: after about a second the message goes into a row of the offline queue as well (`Account::takes_long`), until that
+//! client has taken it.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -155,6 +155,7 @@ impl Account {
                 | Effect::Send(..)
                 | Effect::Answer(..)
                 | Effect::WhenFlushed(..)
+                | Effect::Await(..)
                 | Effect::Nonza(..)
                 | Effect::Track(..)
                 | Effect::Acked(..)

@@ -1,14 +1,18 @@
 //! What comes to the account from others. RFC 6121 §8.5 as the product's server adapts it.
 
+use std::mem;
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 
+use crate::canary::{Rule, is_broken};
 use crate::effect::{Note, SessionId, Site, Turn};
 use crate::error::{Condition, Refusal, StanzaError};
 use crate::ext::{self, IqRoute, Place, Request};
 use crate::owner::{AccountId, Owner};
 use crate::route::way_back;
 use crate::row::{Reads, Rows};
-use crate::stanza::{Backing, Entrusted, IqKind, Kind, MessageKind, Parcel, PresenceKind, Sender};
+use crate::stanza::{Awaited, Backing, Entrusted, IqKind, Kind, MessageKind, Parcel, PresenceKind, Sender};
 use crate::xml::{Element, Nodes};
 
 use super::acks::report;
@@ -55,6 +59,15 @@ pub(super) fn settle(parcel: &Parcel, at: AccountId, turn: &mut Turn<'_>) {
     }
 }
 
+/// Has a session tell the sender, instead of the account.
+fn awaits(parcel: &mut Parcel, turn: &Turn<'_>) -> Option<Box<Awaited>> {
+    if is_broken(Rule::AckedIsSafe) {
+        return None;
+    }
+    let receipt = parcel.receipt.take()?;
+    Some(Box::new(Awaited { receipt, since: turn.now.instant, overdue: false }))
+}
+
 impl Account {
     pub(super) fn plan_parcel(&self, parcel: &Parcel, _site: &Site) -> Reads {
         if !(matches!(parcel.kind, Kind::Iq(_)) && parcel.resource.is_none()) {
@@ -67,16 +80,16 @@ impl Account {
         }
     }
 
-    pub(super) fn takes(&mut self, parcel: Parcel, rows: Rows, turn: &mut Turn<'_>) {
+    pub(super) fn takes(&mut self, mut parcel: Parcel, rows: Rows, turn: &mut Turn<'_>) {
         match parcel.kind {
-            Kind::Message { kind, lasting, .. } => self.takes_message(&parcel, kind, lasting, turn),
+            Kind::Message { kind, lasting, .. } => self.takes_message(&mut parcel, kind, lasting, turn),
             Kind::Presence { kind, directed } => self.takes_presence(&parcel, kind, directed, turn),
             Kind::Iq(kind) => self.takes_iq(&parcel, kind, rows, turn),
         }
         settle(&parcel, self.id, turn);
     }
 
-    fn takes_message(&mut self, parcel: &Parcel, kind: MessageKind, lasting: bool, turn: &mut Turn<'_>) {
+    fn takes_message(&mut self, parcel: &mut Parcel, kind: MessageKind, lasting: bool, turn: &mut Turn<'_>) {
         if let Some(topic) = &parcel.topic {
             return self.takes_event(parcel, topic, turn);
         }
@@ -84,8 +97,15 @@ impl Account {
         if !parcel.look.has_hooks() {
             return self.follow(course, parcel, kind, lasting, turn);
         }
-        if let Some(parcel) = self.before_taking(parcel, kind, course, turn) {
-            self.follow(course, &parcel, kind, lasting, turn);
+        match self.before_taking(parcel, kind, course, turn) {
+            ControlFlow::Continue(None) => self.follow(course, parcel, kind, lasting, turn),
+            ControlFlow::Continue(Some(stanza)) => {
+                let sent = mem::replace(&mut parcel.stanza, stanza);
+                self.follow(course, parcel, kind, lasting, turn);
+                // Its sender's copies are of what was sent.
+                parcel.stanza = sent;
+            }
+            ControlFlow::Break(()) => {}
         }
     }
 
@@ -132,7 +152,7 @@ impl Account {
         self.sessions.iter().any(|session| session.live_since.is_some())
     }
 
-    fn follow(&mut self, course: Course, parcel: &Parcel, kind: MessageKind, lasting: bool, turn: &mut Turn<'_>) {
+    fn follow(&mut self, course: Course, parcel: &mut Parcel, kind: MessageKind, lasting: bool, turn: &mut Turn<'_>) {
         match (course, kind) {
             (Course::Resource(session), _) => self.takes_directly(session, parcel, kind, lasting, turn),
             (Course::Everywhere, MessageKind::Chat | MessageKind::Normal) if lasting => self.hand_out(parcel, turn),
@@ -154,7 +174,7 @@ impl Account {
     fn takes_directly(
         &mut self,
         session: SessionId,
-        parcel: &Parcel,
+        parcel: &mut Parcel,
         kind: MessageKind,
         lasting: bool,
         turn: &mut Turn<'_>,
@@ -169,7 +189,8 @@ impl Account {
             }
             MessageKind::Chat | MessageKind::Normal if lasting => {
                 self.comes_to(session, &stanza);
-                turn.out.entrust(session, Entrusted { stanza, backing: Backing::Others(0) });
+                let awaited = awaits(parcel, turn);
+                turn.out.entrust(session, Entrusted { stanza, backing: Backing::Others(0), awaited });
             }
             MessageKind::Chat
             | MessageKind::Normal
@@ -179,14 +200,17 @@ impl Account {
         }
     }
 
-    /// A message that must not be lost, to every resource that takes messages.
-    fn hand_out(&mut self, parcel: &Parcel, turn: &mut Turn<'_>) {
+    /// A message that must not be lost, to every resource that takes messages. When none of them has it at once it waits in a row;
+    /// otherwise its sender hears that it is taken care of when the first of them has taken it.
+    fn hand_out(&mut self, parcel: &mut Parcel, turn: &mut Turn<'_>) {
         let order = self.queue.next_order(turn.now.stamp);
         let (mut shown, mut asleep) = (false, false);
         for session in self.sessions.iter().filter(|session| session.live_since.is_some()) {
             if session.is_awake() {
+                let tells = !self.feeds_drain() && !self.keeps_from(session.id, &parcel.stanza, turn.site);
+                let awaited = if tells { awaits(parcel, turn) } else { None };
                 let stanza = parcel.stanza.clone();
-                turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(order) });
+                turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(order), awaited });
                 shown = true;
             } else {
                 asleep = true;
@@ -199,14 +223,14 @@ impl Account {
             if self.feeds_drain() {
                 self.waits_already(order);
             } else if asleep {
-                self.parked.insert(row, order);
+                self.parked.insert(row, order, None);
                 backing = Backing::Parked { row, given: order };
             }
         }
         if asleep {
             let theirs = self.sessions.iter().filter(|session| session.live_since.is_some() && !session.is_awake());
             for session in theirs {
-                turn.out.entrust(session.id, Entrusted { stanza: parcel.stanza.clone(), backing });
+                turn.out.entrust(session.id, Entrusted::new(parcel.stanza.clone(), backing));
             }
         }
         self.comes(&parcel.stanza, turn.site);

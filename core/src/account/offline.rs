@@ -23,6 +23,7 @@ use crate::stanza::{Backing, Entrusted, Kind, MessageKind, Parcel};
 use crate::time::Timestamp;
 use crate::xml::{Element, Nodes, splice};
 
+use super::resumption::answer;
 use super::{Account, LIVE_SPELLS_MAX, Session};
 
 /// account, order → a stanza that waits.
@@ -211,21 +212,20 @@ impl Account {
     /// if nobody is there.
     pub(super) fn returned(&mut self, messages: Vec<Entrusted>, turn: &mut Turn<'_>) {
         if !self.exists() {
-            return;
+            return messages.into_iter().for_each(|message| answer(message.awaited, turn));
         }
-        for Entrusted { stanza, backing } in messages {
+        for Entrusted { stanza, backing, mut awaited } in messages {
             let first = match backing {
-                // It waits already.
-                Backing::Row(_) | Backing::Parked { .. } => continue,
-                Backing::Others(order) => order,
+                Backing::Others(order) if self.parked.row_of(order).is_none() && !self.is_kept_already(order) => order,
+                // It waits already; it may have come back before, from another resource.
+                Backing::Row(_) | Backing::Parked { .. } | Backing::Others(_) => {
+                    answer(awaited, turn);
+                    continue;
+                }
             };
-            if self.parked.row_of(first).is_some() || self.is_kept_already(first) {
-                // It may have come back before, from another resource.
-                continue;
-            }
             let order = self.queue.next_order(turn.now.stamp);
             let given = if first > 0 { first } else { order };
-            let (mut shown, mut again, mut awaited) = (false, false, false);
+            let (mut shown, mut again, mut drained) = (None, false, false);
             let mut held = Vec::new();
             for session in &self.sessions {
                 if self.keeps_from(session.id, &stanza, turn.site) {
@@ -233,35 +233,39 @@ impl Account {
                 }
                 if self.was_given(session, first) {
                     match session.is_awake() {
-                        true => shown = true,
+                        true => shown = Some(session.id),
                         false => held.push(session.id),
                     }
                 } else if session.live_since.is_some() {
-                    let stanza = stanza.clone();
-                    turn.out.entrust(session.id, Entrusted { stanza, backing: Backing::Others(given) });
+                    let (stanza, backing) = (stanza.clone(), Backing::Others(given));
+                    turn.out.entrust(session.id, Entrusted { stanza, backing, awaited: awaited.take() });
                     again = true;
                 } else if self.is_draining(session.id) {
-                    awaited = true;
+                    drained = true;
                 }
             }
             if again && first > 0 {
                 self.reissue(given).gives(order);
             }
             // A full queue has no one to tell: the sender has long been told that the message is taken care of.
-            if awaited || !(shown || again) {
+            if drained || !(shown.is_some() || again) {
                 self.waits_already(given);
                 if lasts(&stanza) {
                     let mut batch = Batch::default();
                     let row = self.keep_stanza(&stanza, Reach::Account, &mut batch, turn);
                     turn.out.write(batch);
-                    if !awaited {
+                    if !drained {
                         self.is_left(first, &stanza);
                     }
-                    if !awaited && !held.is_empty() {
-                        self.parked.insert(row, given);
+                    if !drained && !held.is_empty() {
+                        self.parked.insert(row, given, None);
                         held.into_iter().for_each(|session| self.parked.hold(row, session));
                     }
                 }
+                answer(awaited, turn);
+            } else if let Some((session, awaited)) = shown.zip(awaited) {
+                // That one may not have taken it yet.
+                turn.out.push(Effect::Await(session, given, awaited));
             }
         }
     }
@@ -358,7 +362,7 @@ impl Account {
             drain.handed.push(order);
             if !had && let Some(stanza) = self.given(&kept, turn) {
                 given += stanza.len();
-                turn.out.entrust(session, Entrusted { stanza, backing: Backing::Row(order) });
+                turn.out.entrust(session, Entrusted::new(stanza, Backing::Row(order)));
             }
             if given >= OFFLINE_HANDOVER_BYTES {
                 // The rest of the page is read again once this is taken: an outbox has a limit, and a queue has a higher one.

@@ -1,7 +1,8 @@
 //! Messages that concern extensions, as they pass the [`chain`](crate::ext::chain). All others go by here.
 
-use std::borrow::Cow;
 use std::ops::ControlFlow;
+
+use bytes::Bytes;
 
 use crate::dialog::rewritten;
 use crate::effect::Turn;
@@ -34,16 +35,17 @@ impl Account {
         ControlFlow::Continue(())
     }
 
-    /// What the extensions make of a message that has come; none if it ends here.
-    pub(super) fn before_taking<'p>(
+    /// What the extensions make of a message that has come: it ends here, or goes on, as another stanza if there is one.
+    pub(super) fn before_taking(
         &mut self,
-        parcel: &'p Parcel,
+        parcel: &Parcel,
         kind: MessageKind,
         course: Course,
         turn: &mut Turn<'_>,
-    ) -> Option<Cow<'p, Parcel>> {
+    ) -> ControlFlow<(), Option<Bytes>> {
+        const ENDED: ControlFlow<(), Option<Bytes>> = ControlFlow::Break(());
         let mut nodes = Nodes::new();
-        let Some(message) = nodes.reread(&parcel.stanza) else { return Some(Cow::Borrowed(parcel)) };
+        let Some(message) = nodes.reread(&parcel.stanza) else { return ControlFlow::Continue(None) };
         let mut instead = Instead::default();
         for watch in turn.site.chain.hooked(parcel.look) {
             let Some(takes) = watch.hooks.takes else { continue };
@@ -52,20 +54,20 @@ impl Account {
                 Verdict::Instead(children) => instead.push(watch, children),
                 Verdict::Refused(refusal) => {
                     self.return_with(parcel, refusal.error(), turn);
-                    return None;
+                    return ENDED;
                 }
-                Verdict::Ended => return None,
+                Verdict::Ended => return ENDED,
                 Verdict::PassedOn => {
                     debug_assert!(false, "what has come is not passed on");
-                    return None;
+                    return ENDED;
                 }
             }
         }
         if instead.is_empty() {
-            return Some(Cow::Borrowed(parcel));
+            return ControlFlow::Continue(None);
         }
         let stanza = rewritten(message, &|child| instead.drops(child), None, &|xml| instead.write(xml));
-        Some(Cow::Owned(Parcel { stanza: stanza.into(), ..parcel.clone() }))
+        ControlFlow::Continue(Some(stanza.into()))
     }
 
     /// Whether a message that has waited is given to the user.

@@ -5,9 +5,9 @@
 //! waited goes where it would have gone without it: messages to the user's other resources or on the offline queue, requests back
 //! to their senders; the rest is dropped.
 //!
-//! A message that no connected resource has is kept in a row of the offline queue as well before its sender hears that it is taken
-//! care of (*parked*): a crash loses no more than one of an ordinary user who is away. The row goes when any client has
-//! taken the message.
+//! A message that no connected resource has, or that none has taken while its sender waits to hear of it, is kept in a row of the
+//! offline queue as well before the sender does (*parked*): a crash loses no more than one of an ordinary user who is away. The row
+//! goes when any client has taken the message.
 //!
 //! What waits for one session is bounded like what waits for a connection; beyond that the session ends early.
 
@@ -23,10 +23,11 @@ use crate::ns;
 use crate::owner::Owner;
 use crate::route::target;
 use crate::row::Batch;
-use crate::stanza::{Backing, Entrusted, IqKind, Kind, Leftover, Parcel, Remains};
+use crate::stanza::{Awaited, Backing, Entrusted, IqKind, Kind, Leftover, Parcel, Receipt, Remains};
 use crate::time::Instant;
 use crate::xml::{Nodes, Writer};
 
+use super::acks::report;
 use super::offline::{Reach, lasts};
 use super::parked::UNGIVEN;
 use super::{Account, Session};
@@ -35,6 +36,8 @@ use super::{Account, Session};
 const TOKEN_BYTES: usize = 16;
 /// What each waiting stanza costs besides its bytes, about.
 const OVERHEAD_BYTES: usize = 96;
+/// The row of a message that had one, until somebody took it.
+const GONE: u64 = 0;
 /// Of how many sessions that ended without their clients their counts are remembered.
 const ENDED_MAX: usize = 8;
 
@@ -206,47 +209,96 @@ impl Account {
         }
     }
 
-    /// Keeps a message that this session holds in a row if no connected resource has it.
+    /// Keeps a message that this session holds in a row, if no connected resource has it or somebody waits to hear that it is taken
+    /// care of.
     fn park(&mut self, holder: SessionId, message: Entrusted, turn: &mut Turn<'_>) -> Entrusted {
-        let Entrusted { stanza, backing } = self.with_row(holder, message);
-        let given = match backing {
-            Backing::Others(given) => given,
-            Backing::Row(row) => {
-                self.parked.insert(row, UNGIVEN);
-                self.parked.hold(row, holder);
-                return Entrusted { stanza, backing: Backing::Parked { row, given: UNGIVEN } };
+        let Entrusted { stanza, backing, awaited } = self.with_row(holder, message);
+        let backing = match backing {
+            Backing::Others(given) => {
+                let has_it = |session: &Session| session.is_awake() && self.was_given(session, given);
+                let is_safe = awaited.is_none() && given > 0 && self.sessions.iter().any(has_it);
+                let is_kept = given > 0 && self.is_kept_already(given);
+                if is_safe || is_kept || !lasts(&stanza) || !self.has_room_for(&stanza) {
+                    backing
+                } else {
+                    self.is_left(given, &stanza);
+                    self.park_now(holder, &stanza, given, None, turn)
+                }
             }
-            Backing::Parked { .. } => return Entrusted { stanza, backing },
+            Backing::Row(row) => {
+                self.parked.insert(row, UNGIVEN, None);
+                self.parked.hold(row, holder);
+                Backing::Parked { row, given: UNGIVEN }
+            }
+            Backing::Parked { given, .. } => {
+                if awaited.as_ref().is_some_and(|awaited| awaited.overdue) {
+                    // It had a row before anybody knew that the client was away.
+                    self.is_left(given, &stanza);
+                }
+                backing
+            }
         };
-        let has_it = |session: &Session| session.is_awake() && self.was_given(session, given);
-        let is_safe = given > 0 && (self.is_kept_already(given) || self.sessions.iter().any(has_it));
-        if is_safe || !lasts(&stanza) || !self.has_room_for(&stanza) {
-            return Entrusted { stanza, backing };
-        }
+        answer(awaited, turn);
+        Entrusted::new(stanza, backing)
+    }
+
+    /// Writes the row of a message that this session holds.
+    fn park_now(
+        &mut self,
+        holder: SessionId,
+        stanza: &Bytes,
+        given: u64,
+        receipt: Option<Receipt>,
+        turn: &mut Turn<'_>,
+    ) -> Backing {
         let reach = if given > 0 { Reach::Account } else { Reach::Resource };
         let mut batch = Batch::default();
-        let row = self.keep_stanza(&stanza, reach, &mut batch, turn);
+        let row = self.keep_stanza(stanza, reach, &mut batch, turn);
         turn.out.write(batch);
-        self.is_left(given, &stanza);
-        self.parked.insert(row, given);
+        self.parked.insert(row, given, receipt);
         self.parked.hold(row, holder);
-        Entrusted { stanza, backing: Backing::Parked { row, given } }
+        Backing::Parked { row, given }
+    }
+
+    /// A connected session takes long over messages whose senders wait: each goes into a row as well, and they need wait no more. How
+    /// much that can be is bounded by what may wait for a connection.
+    pub(super) fn takes_long(&mut self, holder: SessionId, messages: Vec<Entrusted>, turn: &mut Turn<'_>) {
+        for Entrusted { stanza, backing, awaited } in messages {
+            let Some(receipt) = awaited.map(|awaited| awaited.receipt) else { continue };
+            if let Backing::Others(given) = backing {
+                match self.parked.row_of(given) {
+                    Some(row) => {
+                        self.parked.insert(row, given, Some(receipt));
+                        self.parked.hold(row, holder);
+                    }
+                    None if given > 0 && self.is_kept_already(given) => {}
+                    None => {
+                        self.park_now(holder, &stanza, given, Some(receipt), turn);
+                    }
+                }
+            }
+            report(receipt, turn);
+        }
     }
 
     /// The same, with the row that was made for it meanwhile, perhaps on behalf of another session.
     fn with_row(&mut self, holder: SessionId, message: Entrusted) -> Entrusted {
-        let Entrusted { stanza, backing } = message;
+        let Entrusted { stanza, backing, awaited } = message;
         let backing = match backing {
-            Backing::Others(given) => match self.parked.row_of(given) {
-                Some(row) => Backing::Parked { row, given },
-                None => backing,
-            },
+            Backing::Others(given) => {
+                let overdue = awaited.as_ref().filter(|awaited| awaited.overdue);
+                let for_waiting = || Some(self.parked.row_for(&overdue?.receipt).unwrap_or(GONE));
+                match self.parked.row_of(given).or_else(for_waiting) {
+                    Some(row) => Backing::Parked { row, given },
+                    None => backing,
+                }
+            }
             Backing::Row(_) | Backing::Parked { .. } => backing,
         };
         if let Backing::Parked { row, .. } = backing {
             self.parked.hold(row, holder);
         }
-        Entrusted { stanza, backing }
+        Entrusted { stanza, backing, awaited }
     }
 
     /// The session that a client may come back to with this.
@@ -279,7 +331,7 @@ impl Account {
                 Leftover::Stanza(_) => None,
             };
             let rows: Vec<u64> = taken.into_iter().filter_map(row_of).collect();
-            account.taken(&rows, turn);
+            account.taken(rows, &[], turn);
             account.lets_in(id, turn);
             Ok(())
         })
@@ -331,16 +383,12 @@ impl Account {
         }
     }
 
-    /// A client has taken messages that were parked.
-    pub(super) fn taken(&mut self, rows: &[u64], turn: &mut Turn<'_>) {
-        let mut gone = Vec::new();
-        for &row in rows {
-            // One that was handed out goes when it comes back.
-            if self.parked.take(row) && !self.is_handed_out(row) {
-                gone.push(row);
-            }
-        }
-        self.forget(&gone, turn);
+    /// A client has taken messages that were parked, or were to be.
+    pub(super) fn taken(&mut self, mut rows: Vec<u64>, receipts: &[Receipt], turn: &mut Turn<'_>) {
+        rows.extend(receipts.iter().filter_map(|receipt| self.parked.row_for(receipt)));
+        // One that was handed out goes when it comes back.
+        rows.retain(|row| self.parked.take(*row) && !self.is_handed_out(*row));
+        self.forget(&rows, turn);
     }
 
     /// The time for the client of a session to come back is over, if it has not come.
@@ -385,10 +433,18 @@ impl Account {
             match leftover {
                 Leftover::Stanza(stanza) => self.bounce(&stanza, turn),
                 Leftover::Entrusted(message) => match self.with_row(id, message) {
-                    Entrusted { stanza, backing: Backing::Parked { row, given } } => {
+                    Entrusted { stanza, backing: Backing::Parked { row, given }, awaited } => {
+                        let is_overdue = awaited.as_ref().is_some_and(|awaited| awaited.overdue);
                         if self.unpark(id, row, given, turn) {
-                            was_parked |= given == 0;
-                            back.push(Entrusted { stanza, backing: Backing::Others(given) });
+                            was_parked |= given == 0 && !is_overdue;
+                            // Its row was all that the sender waited for.
+                            let awaited = awaited.filter(|awaited| !awaited.overdue);
+                            back.push(Entrusted { stanza, backing: Backing::Others(given), awaited });
+                        } else {
+                            if is_overdue {
+                                self.is_left(given, &stanza);
+                            }
+                            answer(awaited, turn);
                         }
                     }
                     message => back.push(message),
@@ -408,16 +464,20 @@ impl Account {
         if self.parked.holders(row).iter().any(is_other) {
             return false;
         }
-        if self.is_handed_out(row) || !self.parked.remove(row) {
+        if self.is_handed_out(row) || !self.parked.contains(row) {
             // Somebody has it.
             return false;
         }
         let is_lacked = given != UNGIVEN && self.sessions.iter().any(|session| session.live_since.is_some());
         if is_lacked {
+            self.parked.remove(row);
             self.waits_no_more(given);
             self.forget(&[row], turn);
-        } else if given != 0 && given != UNGIVEN {
-            self.waits_already(given);
+        } else {
+            self.parked.leave(row);
+            if given != 0 && given != UNGIVEN {
+                self.waits_already(given);
+            }
         }
         is_lacked
     }
@@ -440,6 +500,13 @@ impl Account {
             let parcel = Parcel::new(self.sender(), resource.map(Into::into), kind, bytes.into());
             turn.out.send(owner, Note::Stanza(parcel));
         }
+    }
+}
+
+/// Tells the sender of a message that it is taken care of, after what was written before.
+pub(super) fn answer(awaited: Option<Box<Awaited>>, turn: &mut Turn<'_>) {
+    if let Some(awaited) = awaited.filter(|awaited| !awaited.overdue) {
+        report(awaited.receipt, turn);
     }
 }
 

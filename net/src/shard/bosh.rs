@@ -13,10 +13,11 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use proto::bosh::{self, Request, RequestId, Session, Terminal};
+use proto::owner::Owner;
 use proto::sasl::ChannelBindings;
 use proto::stanza::{Backing, Entrusted, Leftover};
 use proto::stream::{Security, Stream, Transport, frame_element};
-use proto::time::Now;
+use proto::time::{Instant, Now};
 use rest::http::{Response, Status};
 
 use super::Shard;
@@ -24,7 +25,7 @@ use super::conns::{Baggage, ConnId, Directive, Line};
 use super::desk::Desk;
 use super::guesses::Network;
 use super::mesh::Letter;
-use super::outbox::Piece;
+use super::outbox::{Piece, Taken, become_overdue};
 
 /// Where a request came in, for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +97,14 @@ pub(super) struct BoshLine {
     /// How many elements the session was given so far.
     given: u64,
     /// Which of them were entrusted, as long as the session may still have them.
-    entrusted: VecDeque<(u64, Backing)>,
+    entrusted: VecDeque<(u64, Entrusted)>,
+}
+
+impl BoshLine {
+    /// Messages that the client has not shown to have, while somebody waits for that since before `due`: each once.
+    pub fn overdue(&mut self, due: Instant) -> Vec<Entrusted> {
+        self.entrusted.iter_mut().filter_map(|(_, message)| become_overdue(message, due)).collect()
+    }
 }
 
 /// A session on its way to another shard, with the requests that wait.
@@ -212,6 +220,7 @@ impl<D: Desk> Shard<D> {
         let now = self.now.instant;
         let Some(conn) = self.conns.get_mut(id) else { return };
         let directive = conn.directive;
+        let owner = conn.session.map(|(_, account)| Owner::Account(account));
         let mut elements = Vec::new();
         while let Some(piece) = conn.outbox.pop() {
             elements.push(piece);
@@ -224,8 +233,8 @@ impl<D: Desk> Shard<D> {
                     push_stanza(&mut line.session, &stanza);
                 }
                 Piece::Entrusted(message) => {
-                    line.entrusted.push_back((line.given, message.backing));
                     push_stanza(&mut line.session, &message.stanza);
+                    line.entrusted.push_back((line.given, message));
                 }
                 Piece::Message(element) | Piece::Raw(element) => line.session.push(&element),
                 Piece::End => {}
@@ -241,14 +250,15 @@ impl<D: Desk> Shard<D> {
         let over = line.session.is_over();
         let open = line.session.open_elements();
         let had = line.given.saturating_sub(open as u64);
-        while line.entrusted.front().is_some_and(|(number, _)| *number <= had) {
-            line.entrusted.pop_front();
+        let mut awaited = Vec::new();
+        while line.entrusted.front().is_some_and(|(number, ..)| *number <= had) {
+            awaited.extend(line.entrusted.pop_front().and_then(|(_, message)| message.awaited));
         }
         let flushed = if line.session.pending_bytes() == 0 { conn.outbox.take_when_flushed() } else { None };
         if flushed.is_some() {
             // Their rows go now, though the client may not yet have shown that it has them.
-            for (_, backing) in &mut line.entrusted {
-                *backing = Backing::Others(0);
+            for (_, message) in &mut line.entrusted {
+                message.backing = Backing::Others(0);
             }
         }
         for answer in answers {
@@ -258,6 +268,9 @@ impl<D: Desk> Shard<D> {
         }
         if let Some((owner, note)) = flushed {
             self.send(owner, note);
+        }
+        if let Some(owner) = owner {
+            self.taken(owner, Taken { rows: Vec::new(), awaited });
         }
         match directive {
             Some(Directive::Move(place)) if !over => self.bosh_leave(id, place),
@@ -324,14 +337,10 @@ impl<D: Desk> Shard<D> {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if let Line::Bosh(line) = &mut conn.line {
             let late = conn.outbox.remains().waiting;
-            let left: Vec<_> = line.session.undelivered().collect();
             // What is left is the end of what was given.
-            let first = (line.given + 1).saturating_sub(left.len() as u64);
-            for (number, stanza) in (first..).zip(left) {
-                if let Some((_, backing)) = line.entrusted.iter().find(|(given, _)| *given == number) {
-                    let message = Entrusted { stanza: stanza.into_vec().into(), backing: *backing };
-                    conn.outbox.push(Piece::Entrusted(message));
-                }
+            let had = line.given.saturating_sub(line.session.undelivered().count() as u64);
+            for (_, message) in line.entrusted.drain(..).filter(|(number, _)| *number > had) {
+                conn.outbox.push(Piece::Entrusted(message));
             }
             for leftover in late {
                 conn.outbox.push(match leftover {

@@ -8,7 +8,7 @@ use slab::Slab;
 
 use proto::component;
 use proto::effect::SessionId;
-use proto::owner::AccountId;
+use proto::owner::{AccountId, Owner};
 use proto::sasl::ChannelBindings;
 use proto::stanza::Entrusted;
 use proto::stream::{Security, Stream, Transport, frame_element};
@@ -17,7 +17,7 @@ use proto::time::{Instant, Now};
 use super::bosh::BoshLine;
 use super::desk::Desk;
 use super::http::HttpLine;
-use super::outbox::{Outbox, Piece};
+use super::outbox::{Outbox, Piece, Taken};
 use super::pace::Pace;
 use super::{Shard, sessions};
 use crate::conn::ws::{Heard, WebSocket};
@@ -485,9 +485,13 @@ impl<D: Desk> Shard<D> {
     pub fn output(&mut self, now: Now, id: ConnId, out: &mut Vec<u8>, enough: usize) {
         self.now = now;
         let Some(conn) = self.conns.get_mut(id) else { return };
+        let mut awaited = Vec::new();
         while out.len() < enough
-            && let Some(piece) = conn.outbox.pop()
+            && let Some(mut piece) = conn.outbox.pop()
         {
+            if let Piece::Entrusted(message) = &mut piece {
+                awaited.extend(message.awaited.take());
+            }
             match (piece, &mut conn.line) {
                 (Piece::Raw(bytes), _) => out.extend_from_slice(&bytes),
                 (Piece::End, _) => {}
@@ -522,6 +526,11 @@ impl<D: Desk> Shard<D> {
             line.0.close();
             out.append(&mut line.0.take_output());
         }
+        if let (false, Some((_, account))) = (awaited.is_empty(), conn.session) {
+            self.taken(Owner::Account(account), Taken { rows: Vec::new(), awaited });
+            self.settle();
+        }
+        let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.outbox.is_empty() && self.transfers.are_under_way(id) {
             self.send_more(id);
             return self.settle();

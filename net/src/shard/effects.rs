@@ -104,6 +104,7 @@ impl<D: Desk> Shard<D> {
         match effect {
             Effect::Deliver(session, stanza) => self.deliver(session, stanza),
             Effect::Entrust(session, message) => self.entrust(owner, session, message),
+            Effect::Await(session, given, awaited) => self.await_taken(owner, session, given, awaited),
             Effect::Nonza(session, element) => self.nonza(session, Piece::Nonza(element)),
             Effect::Track(session, element) => self.nonza(session, Piece::Track(element)),
             Effect::Acked(session, count) => self.acked(owner, session, count),

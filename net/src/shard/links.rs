@@ -5,6 +5,7 @@
 //! the same: as long as anything is on that way, what follows takes it too.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -16,15 +17,18 @@ use proto::effect::{Note, SessionId};
 use proto::error::{StreamCondition, StreamError};
 use proto::jid::{FullJid, Jid};
 use proto::owner::Owner;
-use proto::stanza::{Entrusted, Leftover};
+use proto::stanza::{Awaited, Entrusted, Leftover};
 use proto::stream::Reply;
 use proto::time::Instant;
 
 use super::conns::{ConnId, Directive};
 use super::desk::Desk;
-use super::outbox::Piece;
+use super::outbox::{Piece, Taken};
 use super::owners::Input;
 use super::{Line, Shard};
+
+/// Senders who want to know wait so long for a client to take their message; then it goes into a row.
+const TAKING_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Where a session is.
 pub(super) struct Link {
@@ -126,7 +130,9 @@ impl<D: Desk> Shard<D> {
     }
 
     pub(super) fn nonza(&mut self, session: SessionId, piece: Piece) {
-        if let Some(id) = self.links.conn(session) {
+        let Some(id) = self.links.conn(session) else { return };
+        // After the end of a stream there is nothing to say about it.
+        if self.conns.get_mut(id).is_some_and(|conn| conn.directive != Some(Directive::Close)) {
             self.conns.push(id, piece);
         }
     }
@@ -173,17 +179,58 @@ impl<D: Desk> Shard<D> {
         let Some(id) = self.links.conn(session) else { return };
         let Some(conn) = self.conns.get_mut(id) else { return };
         match conn.outbox.acked(count) {
-            Ok(rows) => {
+            Ok(taken) => {
                 let flushed = conn.outbox.take_when_flushed();
                 self.conns.touch(id);
-                if !rows.is_empty() {
-                    self.send(owner, Note::Taken(rows));
-                }
+                self.taken(owner, taken);
                 if let Some((owner, note)) = flushed {
                     self.send(owner, note);
                 }
             }
             Err(sent) => self.end_stream(session, StreamError::handled_too_many(count, sent)),
+        }
+    }
+
+    /// Tells those who have to know what a client of that owner has taken.
+    pub(super) fn taken(&mut self, owner: Owner, taken: Taken) {
+        let Taken { rows, awaited } = taken;
+        let mut overdue = Vec::new();
+        for Awaited { receipt, overdue: is_overdue, .. } in awaited.into_iter().map(|awaited| *awaited) {
+            match is_overdue {
+                // The sender hears of it from the owner, who has a row for it.
+                true => overdue.push(receipt),
+                false => {
+                    let note = Note::Handled { session: receipt.session, seq: receipt.seq };
+                    self.send(Owner::Account(receipt.account), note);
+                }
+            }
+        }
+        if !(rows.is_empty() && overdue.is_empty()) {
+            self.send(owner, Note::Taken(rows, overdue));
+        }
+    }
+
+    /// Somebody waits for a message that the session was given, and may have taken.
+    pub(super) fn await_taken(&mut self, owner: Owner, session: SessionId, given: u64, awaited: Box<Awaited>) {
+        let conn = self.links.conn(session).and_then(|id| self.conns.get_mut(id));
+        let not_there = match conn {
+            Some(conn) => conn.outbox.await_taken(given, awaited),
+            None => Some(awaited),
+        };
+        self.taken(owner, Taken { rows: Vec::new(), awaited: not_there.into_iter().collect() });
+    }
+
+    /// Tells an account of what the client of a session is long in taking while somebody waits.
+    pub(super) fn ask_for_rows(&mut self, id: ConnId) {
+        let due = Instant::from_micros(self.now.instant.micros().saturating_sub(TAKING_TIME_MAX.as_micros() as u64));
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Some((session, account)) = conn.session else { return };
+        let mut late = conn.outbox.overdue(due);
+        if let Line::Bosh(line) = &mut conn.line {
+            late.splice(..0, line.overdue(due));
+        }
+        if !late.is_empty() {
+            self.offer(Owner::Account(account), Input::Note(Note::Overdue(session, late)));
         }
     }
 

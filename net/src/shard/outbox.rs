@@ -6,7 +6,8 @@ use bytes::Bytes;
 use proto::effect::Note;
 use proto::ns;
 use proto::owner::Owner;
-use proto::stanza::{Entrusted, Leftover, Remains};
+use proto::stanza::{Awaited, Backing, Entrusted, Leftover, Remains};
+use proto::time::Instant;
 use proto::xml::Writer;
 
 /// Output in order. A quiet connection's holds no heap.
@@ -20,6 +21,17 @@ pub(super) struct Outbox {
     when_flushed: Option<Box<(Owner, Note)>>,
     /// Keeps what was sent until it is acknowledged, for a session that can be resumed.
     tracker: Option<Box<Tracker>>,
+    /// Of how many messages in here the senders wait to hear that they are taken, and their rows are not asked for.
+    awaited: u32,
+}
+
+/// What a client has taken, for those who have to know.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Rows that may go.
+    pub rows: Vec<u64>,
+    /// Whoever waited.
+    pub awaited: Vec<Box<Awaited>>,
 }
 
 /// What was sent to a client that acknowledges what it takes. XEP-0198 §4
@@ -72,6 +84,9 @@ impl Piece {
 impl Outbox {
     pub fn push(&mut self, piece: Piece) {
         self.bytes += piece.len();
+        if let Piece::Entrusted(message) = &piece {
+            self.awaited += u32::from(is_due(&message.awaited));
+        }
         self.queue.push_back(piece);
     }
 
@@ -98,16 +113,20 @@ impl Outbox {
         matches!(self.queue.front(), None | Some(Piece::End))
     }
 
-    /// Takes the next thing.
+    /// Takes the next thing. A message that somebody still waits for is taken with that: no client will acknowledge it.
     pub fn pop(&mut self) -> Option<Piece> {
         if self.is_empty() {
             return None;
         }
-        let piece = self.queue.pop_front()?;
+        let mut piece = self.queue.pop_front()?;
         self.bytes -= piece.len();
-        match &piece {
+        match &mut piece {
             Piece::Stanza(stanza) => self.sent(|| Leftover::Stanza(stanza.clone())),
-            Piece::Entrusted(message) => self.sent(|| Leftover::Entrusted(message.clone())),
+            Piece::Entrusted(message) if self.tracker.is_some() => {
+                let awaited = message.awaited.take();
+                self.sent(|| Leftover::Entrusted(Entrusted { awaited, ..message.clone() }));
+            }
+            Piece::Entrusted(message) => self.awaited -= u32::from(is_due(&message.awaited)),
             Piece::Track(_) => self.tracker = Some(Box::default()),
             Piece::Raw(_) | Piece::Nonza(_) | Piece::Message(_) | Piece::End => {}
         }
@@ -162,30 +181,72 @@ impl Outbox {
         }
     }
 
-    /// The client has taken so many stanzas: returns the rows of those. An error says how many it was sent.
-    pub fn acked(&mut self, count: u32) -> Result<Vec<u64>, u32> {
-        let Some(tracker) = &mut self.tracker else { return Ok(Vec::new()) };
+    /// The client has taken so many stanzas. An error says how many it was sent.
+    pub fn acked(&mut self, count: u32) -> Result<Taken, u32> {
+        let Some(tracker) = &mut self.tracker else { return Ok(Taken::default()) };
         let taken = count.wrapping_sub(tracker.acked) as usize;
         if taken > tracker.sent.len() {
             return Err(tracker.acked.wrapping_add(tracker.sent.len() as u32));
         }
         tracker.acked = count;
         tracker.asked = false;
-        let mut rows = Vec::new();
+        let mut all = Taken::default();
         for leftover in tracker.sent.drain(..taken) {
             tracker.bytes -= leftover.bytes();
-            rows.extend(leftover.row());
+            all.rows.extend(leftover.row());
+            if let Some(awaited) = leftover.awaited() {
+                self.awaited -= u32::from(!awaited.overdue);
+                all.awaited.push(awaited);
+            }
         }
         if tracker.sent.is_empty() {
             tracker.sent = VecDeque::new();
         }
         self.ask();
-        Ok(rows)
+        Ok(all)
+    }
+
+    /// What was entrusted and is not taken as far as is known, in order.
+    fn messages_mut(&mut self) -> impl Iterator<Item = &mut Entrusted> {
+        let sent = self.tracker.iter_mut().flat_map(|tracker| &mut tracker.sent);
+        let sent = sent.filter_map(|leftover| match leftover {
+            Leftover::Entrusted(message) => Some(message),
+            Leftover::Stanza(_) => None,
+        });
+        let waiting = self.queue.iter_mut().filter_map(|piece| match piece {
+            Piece::Entrusted(message) => Some(message),
+            Piece::Raw(_) | Piece::Stanza(_) | Piece::Nonza(_) | Piece::Track(_) | Piece::Message(_) | Piece::End => {
+                None
+            }
+        });
+        sent.chain(waiting)
+    }
+
+    /// Messages that were to be taken before `due` and are not, while their senders wait: each once.
+    pub fn overdue(&mut self, due: Instant) -> Vec<Entrusted> {
+        if self.awaited == 0 {
+            return Vec::new();
+        }
+        let late: Vec<Entrusted> = self.messages_mut().filter_map(|message| become_overdue(message, due)).collect();
+        self.awaited -= late.len() as u32;
+        late
+    }
+
+    /// Has somebody hear of it when the message that was given in this order is taken. If nobody has to wait for that any more, or
+    /// somebody does already, the one who would wait comes back.
+    pub fn await_taken(&mut self, given: u64, awaited: Box<Awaited>) -> Option<Box<Awaited>> {
+        let is_it = |message: &&mut Entrusted| message.backing == Backing::Others(given) && message.awaited.is_none();
+        let due = u32::from(!awaited.overdue);
+        let Some(message) = self.messages_mut().find(is_it) else { return Some(awaited) };
+        message.awaited = Some(awaited);
+        self.awaited += due;
+        None
     }
 
     /// Takes out what nobody took.
     pub fn remains(&mut self) -> Remains {
         self.bytes = 0;
+        self.awaited = 0;
         self.when_flushed = None;
         let left = |piece| match piece {
             Piece::Entrusted(message) => Some(Leftover::Entrusted(message)),
@@ -212,6 +273,17 @@ impl Outbox {
     }
 }
 
+fn is_due(awaited: &Option<Box<Awaited>>) -> bool {
+    awaited.as_ref().is_some_and(|awaited| !awaited.overdue)
+}
+
+/// A copy of the message, once, if somebody waits for it since before `due`.
+pub(super) fn become_overdue(message: &mut Entrusted, due: Instant) -> Option<Entrusted> {
+    let awaited = message.awaited.as_mut().filter(|awaited| !awaited.overdue && awaited.since < due)?;
+    awaited.overdue = true;
+    Some(message.clone())
+}
+
 /// So many stanzas are not acknowledged before a client that is always busy is asked.
 const UNASKED_MAX: usize = 64;
 /// Room for this many pieces is kept while a connection is busy.
@@ -219,7 +291,9 @@ const KEPT_SLOTS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use proto::stanza::Backing;
+    use proto::effect::SessionId;
+    use proto::owner::AccountId;
+    use proto::stanza::Receipt;
 
     use super::*;
 
@@ -229,7 +303,7 @@ mod tests {
 
     fn message(row: u64) -> Piece {
         let stanza = Bytes::from_static(b"<message/>");
-        Piece::Entrusted(Entrusted { stanza, backing: Backing::Row(row) })
+        Piece::Entrusted(Entrusted::new(stanza, Backing::Row(row)))
     }
 
     /// An outbox that has sent these; returns how often the client was asked.
@@ -243,7 +317,7 @@ mod tests {
         let mut outbox = Outbox::default();
         assert_eq!(sent(&mut outbox, [stanza("<presence/>"), message(1)]), 0);
         assert!(outbox.is_flushed());
-        assert_eq!(outbox.acked(7), Ok(Vec::new()));
+        assert_eq!(outbox.acked(7), Ok(Taken::default()));
         let remains = outbox.remains();
         assert!(!remains.resumable && remains.sent.is_empty() && remains.waiting.is_empty());
     }
@@ -257,7 +331,7 @@ mod tests {
         assert!(!outbox.is_flushed());
         assert_eq!(outbox.bytes(), 0);
         assert_eq!(outbox.kept_bytes(), 25);
-        assert_eq!(outbox.acked(2), Ok(vec![1]));
+        assert_eq!(outbox.acked(2).map(|taken| taken.rows), Ok(vec![1]));
         assert_eq!(sent(&mut outbox, []), 1, "asked again for the rest");
         assert_eq!(outbox.acked(4), Err(3), "more than there was");
         outbox.push(message(3));
@@ -273,9 +347,9 @@ mod tests {
         outbox.track_from(u32::MAX);
         sent(&mut outbox, [message(1), message(2), message(3)]);
         assert_eq!(outbox.acked(u32::MAX - 1), Err(2), "less than before is far more");
-        assert_eq!(outbox.acked(0), Ok(vec![1]));
+        assert_eq!(outbox.acked(0).map(|taken| taken.rows), Ok(vec![1]));
         assert_eq!(outbox.acked(3), Err(2));
-        assert_eq!(outbox.acked(2), Ok(vec![2, 3]));
+        assert_eq!(outbox.acked(2).map(|taken| taken.rows), Ok(vec![2, 3]));
         assert_eq!(sent(&mut outbox, []), 1, "after the answer that left something");
         assert!(outbox.is_flushed());
         assert_eq!(outbox.kept_bytes(), 0);
@@ -313,9 +387,71 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.track_from(0);
         sent(&mut outbox, [message(1)]);
-        outbox.set_when_flushed(Owner::App(proto::jid::user::AppId(1)), Note::Taken(Vec::new()));
+        outbox.set_when_flushed(Owner::App(proto::jid::user::AppId(1)), Note::Taken(Vec::new(), Vec::new()));
         assert!(outbox.take_when_flushed().is_none());
         let _remains = outbox.remains();
         assert!(outbox.is_flushed() && outbox.take_when_flushed().is_none());
+    }
+
+    /// A message whose sender waits to hear of it since then.
+    fn awaited(seq: u32, since: u64) -> Piece {
+        let account = AccountId { app: proto::jid::user::AppId(1), user: proto::jid::user::UserId(1) };
+        let receipt = Receipt { account, session: SessionId(1), seq };
+        let awaited = Awaited { receipt, since: Instant::from_micros(since), overdue: false };
+        let stanza = Bytes::from_static(b"<message/>");
+        let backing = Backing::Others(u64::from(seq));
+        Piece::Entrusted(Entrusted { stanza, backing, awaited: Some(Box::new(awaited)) })
+    }
+
+    fn seqs<'a>(all: impl IntoIterator<Item = &'a Box<Awaited>>) -> Vec<(u32, bool)> {
+        all.into_iter().map(|awaited| (awaited.receipt.seq, awaited.overdue)).collect()
+    }
+
+    #[test]
+    fn a_sender_waits_for_what_is_written_or_acknowledged() {
+        let mut outbox = Outbox::default();
+        outbox.push(awaited(1, 0));
+        let Some(Piece::Entrusted(message)) = outbox.pop() else { panic!("a message waits") };
+        assert!(message.awaited.is_some(), "it is taken now: nobody will acknowledge it");
+        assert!(outbox.overdue(Instant::from_micros(u64::MAX)).is_empty());
+
+        outbox.track_from(0);
+        outbox.push(awaited(2, 0));
+        let Some(Piece::Entrusted(message)) = outbox.pop() else { panic!("a message waits") };
+        assert!(message.awaited.is_none(), "not yet");
+        let taken = outbox.acked(1).expect("so much was sent");
+        assert_eq!(seqs(&taken.awaited), [(2, false)]);
+    }
+
+    #[test]
+    fn what_takes_long_is_told_once() {
+        let mut outbox = Outbox::default();
+        outbox.track_from(0);
+        sent(&mut outbox, [awaited(1, 10)]);
+        outbox.push(awaited(2, 20));
+        outbox.push(awaited(3, 30));
+        let overdue = |outbox: &mut Outbox, due| {
+            seqs(outbox.overdue(Instant::from_micros(due)).iter().filter_map(|message| message.awaited.as_ref()))
+        };
+        assert_eq!(overdue(&mut outbox, 10), []);
+        assert_eq!(overdue(&mut outbox, 21), [(1, true), (2, true)], "what is sent and what waits");
+        assert_eq!(overdue(&mut outbox, 21), []);
+        assert_eq!(overdue(&mut outbox, 31), [(3, true)]);
+        sent(&mut outbox, []);
+        assert_eq!(seqs(&outbox.acked(3).expect("so much was sent").awaited), [(1, true), (2, true), (3, true)]);
+        assert_eq!(outbox.awaited, 0);
+    }
+
+    #[test]
+    fn one_who_comes_to_wait_later_waits_for_what_is_there() {
+        let mut outbox = Outbox::default();
+        outbox.push(Piece::Entrusted(Entrusted::new(Bytes::from_static(b"<message/>"), Backing::Others(5))));
+        let Piece::Entrusted(Entrusted { awaited: Some(waits), .. }) = awaited(1, 0) else { panic!("it is awaited") };
+        assert!(outbox.await_taken(4, waits.clone()).is_some(), "another message");
+        assert!(outbox.await_taken(5, waits.clone()).is_none());
+        assert!(outbox.await_taken(5, waits.clone()).is_some(), "somebody waits already");
+        let Some(Piece::Entrusted(message)) = outbox.pop() else { panic!("a message waits") };
+        assert_eq!(message.awaited, Some(waits.clone()));
+        assert!(outbox.await_taken(5, waits).is_some(), "it is taken");
     }
 }

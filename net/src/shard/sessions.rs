@@ -472,6 +472,7 @@ impl<D: Desk> Shard<D> {
     pub(super) fn check_connections(&mut self) {
         self.bosh.forget_early();
         for id in self.conns.ids() {
+            self.ask_for_rows(id);
             self.check_connection(id);
         }
     }

@@ -1,6 +1,6 @@
-//! The loads that write by REST, mark by XMPP and bring files; and what must be there of it afterwards.
+//! The loads that write by REST, mark by XMPP, bring files and talk; and what must be there of it afterwards.
 //!
-//! Acknowledged is what was answered with 200 or 201, and a marker that `<a h='…'/>` has counted. Of the call under way when the server
+//! Acknowledged is what was answered with 200 or 201, and a marker or a message that `<a h='…'/>` has counted. Of the call under way when the server
 //! was killed nothing is known: it may have happened or not, but not by half and not twice.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 /// Messages of one dialog: few enough for one page of history.
 const MESSAGES_PER_DIALOG: usize = 12;
 const FILE_BYTES: usize = 20_000;
+/// Between two requests for an acknowledgement.
+const MESSAGES_PER_BURST: usize = 5;
 
 /// Two users who write and read, with the calls of the API.
 #[derive(Clone)]
@@ -34,6 +36,16 @@ pub struct Written {
     private_messages: BTreeSet<String>,
     /// The path of each file, and what is in it.
     files: BTreeMap<String, String>,
+    talk: Talk,
+}
+
+/// Messages to a client that is connected, in the order sent.
+#[derive(Default)]
+struct Talk {
+    ids: Vec<String>,
+    acknowledged: usize,
+    /// What that client has read, and has acknowledged or not.
+    read: BTreeSet<String>,
 }
 
 #[derive(Default)]
@@ -156,6 +168,54 @@ impl Pair {
         unreachable!("the count of files has no end")
     }
 
+    /// Messages to a client that reads and acknowledges them, but for every fourth burst, of which it reads nothing. They are not for
+    /// the history: what was acknowledged is with that client, or waits.
+    pub fn talks(&self, round: u64, written: &mut Written) -> io::Result<()> {
+        let mut writer = Client::login(self.ports, &self.writer)?;
+        let mut reader = Client::login(self.ports, &self.reader)?;
+        for client in [&mut writer, &mut reader] {
+            client.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")?;
+            client.wait_for(|element| element.starts_with("<enabled"))?;
+        }
+        reader.send("<presence/>")?;
+        reader.wait_for(|element| element.starts_with("<presence"))?;
+        let talk = &mut written.talk;
+        let mut stanzas = 1;
+        for burst in 0.. {
+            for _ in 0..MESSAGES_PER_BURST {
+                let id = format!("t{round}n{}", talk.ids.len());
+                let to = format!("{}@{DOMAIN}", self.reader.node);
+                writer.send(&format!("<message to='{to}' type='chat' id='{id}'><body>{id}</body></message>"))?;
+                talk.ids.push(id);
+            }
+            writer.send("<r xmlns='urn:xmpp:sm:3'/>")?;
+            let last = talk.ids.last().expect("the burst has messages").clone();
+            while burst % 4 != 3 && !talk.read.contains(&last) {
+                let message = reader.wait_for(|element| element.starts_with("<message"))?;
+                talk.read.insert(attribute(&message, "id").expect("messages keep their id").to_owned());
+                stanzas += 1;
+            }
+            reader.send(&format!("<a xmlns='urn:xmpp:sm:3' h='{stanzas}'/>"))?;
+            let answer = writer.wait_for(|element| element.starts_with("<a "))?;
+            talk.acknowledged = attribute(&answer, "h").and_then(|h| h.parse().ok()).expect("acks count");
+            assert!(talk.acknowledged <= talk.ids.len(), "{answer}");
+        }
+        unreachable!("the count of bursts has no end")
+    }
+
+    fn check_talk(&self, what: &str, talk: &Talk) -> usize {
+        if talk.ids.is_empty() {
+            return 0;
+        }
+        let got = super::collect(self.ports, &self.reader);
+        let waited: BTreeSet<&String> = got.iter().collect();
+        assert_eq!(waited.len(), got.len(), "{what}: something came twice: {got:?}");
+        let is_there = |id: &&String| talk.read.contains(*id) || waited.contains(id);
+        let lost: Vec<&String> = talk.ids[..talk.acknowledged].iter().filter(|id| !is_there(id)).collect();
+        assert!(lost.is_empty(), "{what}: acknowledged, and neither read nor kept: {lost:?} of {}", talk.acknowledged);
+        talk.acknowledged
+    }
+
     /// Everything that was acknowledged is there, and nothing is there twice.
     pub fn check(&self, what: &str, written: &Written) -> usize {
         let mut connection = Connection::open(self.ports.http).expect("the server listens");
@@ -191,7 +251,8 @@ impl Pair {
             assert!(answer.status == 200 && text(&answer) == *file, "{what}: {path}: {}", answer.status);
         }
         let messages: usize = written.dialogs.iter().map(|group| group.messages.len()).sum();
-        written.dialogs.len() + messages + written.marked.len() + written.files.len()
+        let talk = self.check_talk(what, &written.talk);
+        written.dialogs.len() + messages + written.marked.len() + written.files.len() + talk
     }
 }
 

@@ -1,6 +1,6 @@
 //! A client: what it keeps of its session, and what it makes of what it hears.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::world::Client;
 
@@ -27,8 +27,8 @@ pub(super) struct Actor {
     last: HashMap<usize, usize>,
     /// The rooms it has gone into, and since when it knows that it is there.
     pub rooms: BTreeMap<usize, Option<u64>>,
-    /// When it last went into each room.
-    pub entering: BTreeMap<usize, u64>,
+    /// When it went into each room, from the last time on that it has had an answer to.
+    pub entering: BTreeMap<usize, Entering>,
     /// What it heard in each room, in this order.
     pub heard_in: BTreeMap<usize, Vec<usize>>,
     /// Since when it knows that it gets copies.
@@ -39,6 +39,31 @@ pub(super) struct Actor {
     pub here: BTreeSet<String>,
     /// How many answers came to each request.
     pub asked: BTreeMap<usize, usize>,
+}
+
+/// How often an actor has gone into a room, and when.
+#[derive(Default)]
+pub(super) struct Entering {
+    times: VecDeque<u64>,
+    /// The first of them was answered: what was said in the room before comes after that.
+    answered: bool,
+}
+
+impl Entering {
+    pub fn begin(&mut self, now: u64) {
+        self.times.push_back(now);
+    }
+
+    pub fn answer(&mut self) {
+        if std::mem::replace(&mut self.answered, true) && self.times.len() > 1 {
+            self.times.pop_front();
+        }
+    }
+
+    /// When it went in for what it hears now.
+    pub fn since(&self) -> u64 {
+        self.times.front().copied().unwrap_or(0)
+    }
 }
 
 /// Whether an actor may come back to its session.
@@ -171,19 +196,19 @@ impl Sim {
         for stake in stakes {
             match stake {
                 Stake::Nothing => {}
-                Stake::Message(number) => self.taken(who, number),
+                Stake::Message(number) => self.taken(who, number, element.starts_with("<resumed ")),
                 Stake::Shown(contact, change) => self.shown[user][contact].end(change, true, now),
             }
         }
     }
 
-    /// A message of a client is taken care of.
-    fn taken(&mut self, who: usize, number: usize) {
+    /// A message of a client is taken care of. A client that comes back hears of refusals after that.
+    fn taken(&mut self, who: usize, number: usize, resumed: bool) {
         let now = self.now();
         let Some(sent) = self.sent.get(&number) else { return };
         let kept = sent.save
             && match sent.place {
-                Place::Group(group) => sent.sure && self.is_surely_in(who, group, sent.since),
+                Place::Group(group) => !resumed && sent.sure && self.is_surely_in(who, group, sent.since),
                 Place::Pair(one, other) => !sent.refused && self.has_passed_since(one, other, sent.since),
             };
         let sent = self.sent.get_mut(&number).expect("it was there just now");

@@ -11,7 +11,7 @@ use crate::world::Client;
 use super::actor::Session;
 use super::dialogs::Place;
 use super::perform::Sent;
-use super::{Actor, Counts, Faults, Sim};
+use super::{Actor, Counts, Sim};
 
 /// How often everybody looks whether something came before a history ends.
 const RESTS: usize = 8;
@@ -57,11 +57,7 @@ impl Sim {
         let to_arrive = |sent: &Sent| match sent.place {
             Place::Pair(one, other) => {
                 let apart = self.users[one].app != self.users[other].app;
-                let kept = self.faults != Faults::Both;
-                kept && sent.acknowledged
-                    && sent.by.is_some()
-                    && !apart
-                    && self.has_passed_since(one, other, sent.since)
+                sent.acknowledged && sent.by.is_some() && !apart && self.has_passed_since(one, other, sent.since)
             }
             Place::Group(_) => false,
         };

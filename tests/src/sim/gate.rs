@@ -46,7 +46,10 @@ impl Gate {
         let Some(at) = self.pending.iter().position(|change| change.number == number) else { return };
         let change = self.pending.remove(at);
         match change.before {
-            _ if made && !change.contested => self.set(Some(change.to), now),
+            _ if made && !change.contested => {
+                self.lose_sight();
+                self.set(Some(change.to), now);
+            }
             Some((state, since)) if !made && !change.contested && self.pending.is_empty() => {
                 (self.state, self.since) = (Some(state), since);
             }
@@ -64,7 +67,13 @@ impl Gate {
 
     /// From now on it may be either.
     pub fn forget(&mut self, now: u64) {
+        self.lose_sight();
         self.set(None, now);
+    }
+
+    /// What was known before those changes that are under way is not so any more.
+    fn lose_sight(&mut self) {
+        self.pending.iter_mut().for_each(|change| change.before = None);
     }
 
     fn set(&mut self, state: Option<bool>, now: u64) {
@@ -128,6 +137,21 @@ mod tests {
         assert!(gate.was_closed_since(6), "refused: as before");
         gate.begin(5, true, 9);
         gate.lose_all(10);
+        assert_eq!(gate.is_open(), None);
+    }
+
+    #[test]
+    fn a_refusal_does_not_bring_back_what_was_before_another_change() {
+        let mut gate = Gate::new(true);
+        gate.begin(1, false, 10);
+        gate.begin(2, false, 11);
+        gate.end(2, true, 12);
+        gate.end(1, false, 13);
+        assert!(gate.was_closed_since(12), "the second has done it, and so there was nothing to do for the first");
+        let mut gate = Gate::new(true);
+        gate.begin(1, false, 10);
+        gate.forget(11);
+        gate.end(1, false, 12);
         assert_eq!(gate.is_open(), None);
     }
 }

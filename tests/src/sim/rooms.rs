@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Sim;
-use super::actor::attribute;
+use super::actor::{Entering, attribute};
 use super::calls::{is_refused, number_in};
 use super::dialogs::{Mark, Place};
 use super::perform::{SAVE, Sent, Stake};
@@ -52,7 +52,7 @@ impl Sim {
         let now = self.now();
         let actor = self.actor(who);
         actor.rooms.entry(group).or_insert(None);
-        actor.entering.insert(group, now);
+        actor.entering.entry(group).or_default().begin(now);
         self.stanza(who, &format!("<presence to='{room}/{nick}' id='enter'>{x}</presence>"), Stake::Nothing);
     }
 
@@ -121,6 +121,9 @@ impl Sim {
         let now = self.now();
         let own = from.ends_with(&format!("/{}", self.nick(who)));
         let actor = self.actor(who);
+        if own && (is_refused(element) || element.contains("code=\"110\"")) {
+            actor.entering.entry(group).or_default().answer();
+        }
         if own && is_refused(element) {
             actor.rooms.remove(&group);
         } else if own && element.contains("code=\"110\"") {
@@ -148,7 +151,7 @@ impl Sim {
         let known = &self.groups[&group];
         let actor = &self.actors[&who];
         let gate = &known.members[actor.user];
-        let then = if past { actor.entering.get(&group).copied().unwrap_or(0) } else { since };
+        let then = if past { actor.entering.get(&group).map_or(0, Entering::since) } else { since };
         assert!(!gate.was_closed_since(then), "client {who} is no member, and heard: {element}");
         assert!(!known.alive.was_closed_since(then), "client {who} heard in a group that is gone: {element}");
         let sender = self.users[self.sent[&number].user].id;

@@ -2,6 +2,7 @@
 
 use crate::account::Account;
 use crate::account::incoming::settle;
+use crate::account::resumption::answer;
 use crate::account::rounds::never_copied;
 use crate::command::Answer as AnyAnswer;
 use crate::effect::{Effect, Note, ReplyTo, SessionId, Site, Turn};
@@ -105,12 +106,13 @@ impl Account {
 
     /// A message that is not for the session it was to be given to. One that other resources may lack goes to them.
     pub(in crate::account) fn passes_over(&mut self, session: SessionId, message: Entrusted, turn: &mut Turn<'_>) {
-        let Entrusted { stanza, backing } = message;
+        let Entrusted { stanza, backing, awaited } = message;
         if let Backing::Parked { row, given } = backing
             && self.unpark(session, row, given, turn)
         {
-            self.returned(vec![Entrusted { stanza, backing: Backing::Others(given) }], turn);
+            return self.returned(vec![Entrusted { stanza, backing: Backing::Others(given), awaited }], turn);
         }
+        answer(awaited, turn);
     }
 
     /// Whether the session's list can be about those in rooms.

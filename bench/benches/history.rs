@@ -11,28 +11,20 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use operations::stored::{self, APP, START_SECS, VIEWER};
 use proto::account::Progress;
 use proto::dialog::Dialog;
 use proto::effect::{Effect, Effects, Note, Random, ReplyTo, Site, Turn};
-use proto::jid::user::{AppId, DialogId, MessageId, UserId};
-use proto::limits::BUMP_MEMBERS_MAX;
+use proto::jid::user::{DialogId, MessageId};
 use proto::model::dialog::page::{Order, Page, Pager, Wanted};
 use proto::model::dialog::shelf::{self, Shelf};
 use proto::model::dialog::view::{unread, unread_reads};
-use proto::model::dialog::{
-    self, Body, Command, Content, Delivery, DialogKind, DialogRow, Draft, Head, Last, MessageRow, Place, Reader,
-};
+use proto::model::dialog::{self, Command, Content, Delivery, Draft};
 use proto::model::inbox::{self, Standing};
 use proto::owner::AccountId;
 use proto::row::{Batch, Reads, Rows};
 use proto::time::{Instant, Now, Timestamp};
 use store::{Backend, Rocks, Tuning};
-
-const APP: AppId = AppId(1);
-const VIEWER: UserId = UserId(1);
-const START_SECS: u64 = 1_700_000_000;
-/// Messages written at a time.
-const BATCH_MESSAGES: u64 = 10_000;
 
 /// A store in a directory of its own, and what was put into it.
 struct Library {
@@ -58,41 +50,7 @@ impl Library {
 
     /// A dialog with so many members and messages, half of which the viewer has sent.
     fn dialog(&self, number: u64, members: u64, messages: u64) -> DialogId {
-        let id = DialogId::drawn(Timestamp::from_secs(START_SECS), number.to_be_bytes());
-        let record = DialogRow {
-            kind: DialogKind::Group,
-            owner: VIEWER,
-            name: Some(format!("dialog {number}")),
-            photo: None,
-            occupants: (1..=members).map(UserId).collect(),
-            data: None,
-            subject: None,
-            parted: Vec::new(),
-            large: members as usize > BUMP_MEMBERS_MAX,
-            created_at: Timestamp::from_secs(START_SECS),
-            updated_at: Timestamp::from_secs(START_SECS),
-        };
-        let mut head = Head { updated_at: record.created_at, ..Head::default() };
-        let mut batch = Batch::default();
-        dialog::put(&mut batch, APP, id, &record);
-        for message in 0..messages {
-            let row = message_row(number, message);
-            let order = head.next_order(row.date_sent);
-            head.order = order;
-            head.count += 1;
-            let text = Some(format!("message {message}"));
-            head.last = Some(Last { id: row.id, order, sender: row.sender, date_sent: row.date_sent, text });
-            row.put(&mut batch, APP, id, order);
-            dialog::put_place(&mut batch, APP, id, row.id, &Place::of_message(order, row.sender));
-            if message % BATCH_MESSAGES == BATCH_MESSAGES - 1 {
-                self.commit(std::mem::take(&mut batch));
-            }
-        }
-        dialog::put_head(&mut batch, APP, id, &head);
-        let reader = Reader { seen: messages / 2, fixed: messages / 2, ..Reader::default() };
-        reader.put(&mut batch, APP, id, VIEWER);
-        self.commit(batch);
-        id
+        stored::dialog(number, members, messages, |batch| self.commit(batch))
     }
 
     /// A page of messages, as the API and the archives read it.
@@ -115,20 +73,6 @@ impl Library {
             pager.take(self.rows(&reads)).expect("rows that were just written");
         }
         pager.into_page()
-    }
-}
-
-fn message_row(dialog: u64, number: u64) -> MessageRow {
-    let at = Timestamp::from_secs(START_SECS + number);
-    let content = Content { text: Some(format!("This is message {number} of a conversation.")), ..Content::default() };
-    MessageRow {
-        id: MessageId::drawn(at, (dialog << 32 | number).to_be_bytes()),
-        sender: UserId(1 + number % 2),
-        recipient: None,
-        date_sent: at.secs(),
-        created_at: at,
-        updated_at: at,
-        body: Body::Plain { content, markable: true },
     }
 }
 

@@ -94,7 +94,7 @@ enum Command {
     /// Makes rooms with members.
     #[command(subcommand)]
     Rooms(Rooms),
-    /// A floor to compare with: forwards messages between TLS connections and does nothing else.
+    /// A floor to compare with: forwards messages between connections, with or without TLS, and does nothing else.
     #[command(hide = true)]
     Relay(relay::Relay),
 }

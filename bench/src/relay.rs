@@ -2,7 +2,7 @@
 //! answered by rote, and each `<message/>` copied to the connection that its `to` names.
 //!
 //! It believes every password and checks nothing. One thread, epoll, `rustls`; what it costs is what the kernel and TLS
-//! cost, and every server's number can be read as a multiple of it.
+//! cost, and every server's number can be read as a multiple of it. Without a certificate it is the kernel's part alone.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, Read as _, Write as _};
@@ -26,12 +26,12 @@ use crate::client::framer::{self, Frame, Framer};
 /// Parameters of `relay`.
 #[derive(Args)]
 pub struct Relay {
-    /// The port on loopback; STARTTLS is offered.
+    /// The port on loopback.
     #[arg(long)]
     port: u16,
-    /// Key and certificate, PEM in one file.
+    /// Key and certificate, PEM in one file: with them STARTTLS is offered, and without there is no TLS.
     #[arg(long)]
-    certificate: PathBuf,
+    certificate: Option<PathBuf>,
 }
 
 const READ_BYTES: usize = 64 << 10;
@@ -41,10 +41,11 @@ const LISTENER: Token = Token(usize::MAX);
 pub fn run(relay: &Relay) -> io::Result<()> {
     crate::raise_open_files_limit()?;
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, relay.port)))?;
-    serve(listener, tls_config(&std::fs::read(&relay.certificate)?)?)
+    let tls = relay.certificate.as_ref().map(|path| tls_config(&std::fs::read(path)?)).transpose()?;
+    serve(listener, tls)
 }
 
-fn serve(mut listener: TcpListener, tls: Arc<ServerConfig>) -> io::Result<()> {
+fn serve(mut listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> io::Result<()> {
     let mut poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(1024);
@@ -73,7 +74,8 @@ fn tls_config(pem: &[u8]) -> io::Result<Arc<ServerConfig>> {
 }
 
 struct Hub {
-    tls: Arc<ServerConfig>,
+    /// None when nobody gets TLS.
+    tls: Option<Arc<ServerConfig>>,
     peers: Slab<Peer>,
     /// Connections by bare JID.
     names: HashMap<Vec<u8>, usize>,
@@ -83,6 +85,8 @@ struct Hub {
 struct Peer {
     socket: TcpStream,
     tls: Option<Box<ServerConnection>>,
+    /// Whether TLS comes before the login.
+    needs_tls: bool,
     framer: Framer,
     out: Vec<u8>,
     domain: Vec<u8>,
@@ -111,7 +115,8 @@ impl Hub {
             let entry = self.peers.vacant_entry();
             registry.register(&mut socket, Token(entry.key()), Interest::READABLE | Interest::WRITABLE)?;
             let (out, domain, jid) = (Vec::new(), Vec::new(), Vec::new());
-            entry.insert(Peer { socket, tls: None, framer: Framer::default(), out, domain, jid });
+            let needs_tls = self.tls.is_some();
+            entry.insert(Peer { socket, tls: None, needs_tls, framer: Framer::default(), out, domain, jid });
         }
     }
 
@@ -131,7 +136,10 @@ impl Hub {
                     (Wish::StartTls, _) => {
                         framer.restart();
                         self.peers[id].flush()?;
-                        let tls = ServerConnection::new(self.tls.clone()).map_err(io::Error::other)?;
+                        let Some(tls) = self.tls.clone() else {
+                            return Err(io::Error::other("a client wants TLS that is not on offer"));
+                        };
+                        let tls = ServerConnection::new(tls).map_err(io::Error::other)?;
                         self.peers[id].tls = Some(Box::new(tls));
                     }
                     (Wish::NewStream, _) => {
@@ -218,9 +226,16 @@ impl Peer {
                 }
             }
             None => {
-                // Only the few lines before TLS, which always fit.
-                self.socket.write_all(&self.out)?;
-                self.out.clear();
+                let mut written = 0;
+                while written < self.out.len() {
+                    match self.socket.write(&self.out[written..]) {
+                        Ok(count) => written += count,
+                        // The rest goes when the socket tells that there is room.
+                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                        Err(e) => return Err(e),
+                    }
+                }
+                self.out.drain(..written);
             }
         }
         Ok(())
@@ -233,10 +248,10 @@ impl Peer {
                 self.out.extend_from_slice(
                     b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='r'>",
                 );
-                self.out.extend_from_slice(match (&self.tls, self.jid.is_empty()) {
-                    (None, _) => b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>".as_slice(),
-                    (Some(_), true) => b"<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms></stream:features>",
-                    (Some(_), false) => b"<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>",
+                self.out.extend_from_slice(match (self.needs_tls && self.tls.is_none(), self.jid.is_empty()) {
+                    (true, _) => b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>".as_slice(),
+                    (false, true) => b"<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms></stream:features>",
+                    (false, false) => b"<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>",
                 });
                 return Wish::Nothing;
             }
@@ -297,17 +312,17 @@ mod tests {
     }
 
     /// A relay on a thread of its own (it ends with the test process) and a driver with six users.
-    fn bench() -> Bench {
+    fn bench(security: Security) -> Bench {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let pem = made.signing_key.serialize_pem() + &made.cert.pem();
-        let tls = tls_config(pem.as_bytes()).unwrap();
+        let tls = (security != Security::Plain).then(|| tls_config(pem.as_bytes()).unwrap());
         std::thread::spawn(move || serve(listener, tls));
         let account = |n| Account::parse(&format!("user{n}@localhost secret")).unwrap();
         let target = Target {
             address,
-            security: Security::Starttls,
+            security,
             mechanism: Mechanism::Plain,
             tls: crate::client::tls_config(false),
             accounts: (0..6).map(account).collect(),
@@ -324,9 +339,14 @@ mod tests {
 
     #[test]
     fn pairs_talk_through_it_and_lose_nothing() {
-        for kind in ["--window 3", "--rate 500"] {
+        for (kind, security) in [
+            ("--window 3", Security::Starttls),
+            ("--rate 500", Security::Starttls),
+            ("--window 3", Security::Plain),
+            ("--rate 500", Security::Plain),
+        ] {
             let talk: pairs::Pairs = parameters(&format!("--pairs 3 --secs 1 --warmup-secs 0 {kind}"));
-            let found = pairs::run(&mut bench(), &talk).unwrap();
+            let found = pairs::run(&mut bench(security), &talk).unwrap();
             assert_eq!(found.failures, Vec::<String>::new());
             let phase = &found.phases[0];
             assert!(phase.operations > 100, "{} messages", phase.operations);
@@ -337,14 +357,14 @@ mod tests {
 
     #[test]
     fn logins_come_and_go() {
-        let found = churn::run(&mut bench(), &parameters("--count 20")).unwrap();
+        let found = churn::run(&mut bench(Security::Starttls), &parameters("--count 20")).unwrap();
         assert_eq!(found.failures, Vec::<String>::new());
         assert_eq!(found.phases[0].operations, 20);
     }
 
     #[test]
     fn idle_users_beyond_their_number_get_further_resources() {
-        let found = idle::run(&mut bench(), &parameters("--connections 14 --hold-secs 0")).unwrap();
+        let found = idle::run(&mut bench(Security::Starttls), &parameters("--connections 14 --hold-secs 0")).unwrap();
         assert_eq!(found.failures, Vec::<String>::new());
         assert_eq!(found.phases[1].operations, 14);
         assert!(found.phases[1].figures.contains_key("rss_kib_per_connection"));

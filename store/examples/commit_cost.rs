@@ -40,6 +40,9 @@ fn measure(path: &Path) -> Result<(), Box<dyn Error>> {
     }
     own_puts(&path.join("own"), true)?;
     own_puts(&path.join("own"), false)?;
+    for sync in [true, false] {
+        floors(&backend, &path.join("own"), sync)?;
+    }
     reads(&*backend)?;
     println!("resident at the end: {} KiB", resident_kib()?);
     Ok(())
@@ -97,6 +100,71 @@ fn own_puts(path: &Path, sync: bool) -> Result<(), Box<dyn Error>> {
     let micros = (cpu_nanos("")? - cpu) as f64 / number as f64 / 1000.0;
     println!("{name:<34}{rate:>11.0}{syncs:>9.0}{micros:>14.1}");
     Ok(())
+}
+
+/// The same rows in batches of several sizes, each written with one call, through RocksDB alone and through `Rocks::commit`: what the
+/// store adds to a put. Without a sync there is only RocksDB's own rate to show.
+fn floors(backend: &Rocks, path: &Path, sync: bool) -> Result<(), Box<dyn Error>> {
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    let db = rocksdb::DB::open(&options, path)?;
+    let mut write = rocksdb::WriteOptions::default();
+    write.set_sync(sync);
+    println!("{:<34}{:>11}{:>9}{:>14}{:>16}", "one write each", "rows/s", "writes/s", "us per row", "times RocksDB's");
+    for messages in [1, 10, 100, 1000] {
+        let own = Rate::of(messages, |batch| {
+            let mut raw = rocksdb::WriteBatch::default();
+            for change in &batch.0 {
+                if let proto::row::Change::Put(_, key, value) = change {
+                    raw.put(key.as_slice(), value);
+                }
+            }
+            Ok(db.write_opt(raw, &write)?)
+        })?;
+        let synced = if sync { "synced" } else { "not synced" };
+        own.print(&format!("RocksDB, {messages} messages, {synced}"), None);
+        if sync {
+            let ours = Rate::of(messages, |batch| Ok(backend.commit(std::slice::from_ref(batch))?))?;
+            ours.print(&format!("Rocks::commit, {messages} messages"), Some(&own));
+        }
+    }
+    Ok(())
+}
+
+/// How fast batches of one size were written, and what CPU time they took.
+struct Rate {
+    rows_per_sec: f64,
+    writes_per_sec: f64,
+    /// All threads', in microseconds.
+    cpu_per_row: f64,
+}
+
+impl Rate {
+    /// Writes batches with the rows of so many messages for a while. They are made before, and begin again at their end.
+    fn of(messages: u64, mut write: impl FnMut(&Batch) -> Result<(), Box<dyn Error>>) -> Result<Rate, Box<dyn Error>> {
+        let batch = |first: u64| Batch((first..first + messages).flat_map(|number| message(number).0).collect());
+        let made: Vec<Batch> = (0..MADE_MESSAGES / messages).map(|at| batch(at * messages)).collect();
+        let cpu = cpu_nanos("")?;
+        let start = Instant::now();
+        let (mut rows, mut writes) = (0, 0);
+        for batch in made.iter().cycle().take_while(|_| start.elapsed() < RUN) {
+            write(batch)?;
+            rows += batch.0.len();
+            writes += 1;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(Rate {
+            rows_per_sec: rows as f64 / seconds,
+            writes_per_sec: f64::from(writes) / seconds,
+            cpu_per_row: (cpu_nanos("")? - cpu) as f64 / rows as f64 / 1000.0,
+        })
+    }
+
+    fn print(&self, name: &str, floor: Option<&Rate>) {
+        let times = floor.map_or(String::new(), |floor| format!("{:.2}", self.cpu_per_row / floor.cpu_per_row));
+        let Rate { rows_per_sec, writes_per_sec, cpu_per_row } = self;
+        println!("{name:<34}{rows_per_sec:>11.0}{writes_per_sec:>9.0}{cpu_per_row:>14.2}{times:>16}");
+    }
 }
 
 fn reads(backend: &dyn Backend) -> Result<(), Box<dyn Error>> {
@@ -184,3 +252,5 @@ fn resident_kib() -> Result<u64, Box<dyn Error>> {
 }
 
 const RUN: Duration = Duration::from_secs(3);
+/// Messages whose rows are made before batches are written.
+const MADE_MESSAGES: u64 = 10_000;

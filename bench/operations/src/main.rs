@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! operations                        # names of all, with their parts
-//! operations xml/frame/230 1000     # 1000 times, after the first one
+//! operations xml/frame/200 1000     # 1000 times, after the first one
 //! ```
 
 use std::process::ExitCode;

@@ -17,7 +17,7 @@ const MESSAGE: &[u8] = b"<message to=\"55-92@chat.example.com\" type=\"chat\" id
 const LIMITS: Limits = Limits { element_bytes_max: 1 << 20, ..Limits::STANZA };
 
 pub(super) fn add(all: &mut Vec<Operation>) {
-    road(all, "230", MESSAGE.into());
+    road(all, "200", MESSAGE.into());
     road(all, "4k", long_message(4 * 1024).into());
     road(all, "100k", long_message(100 * 1024).into());
     all.push(writing());

@@ -4,10 +4,10 @@
     cargo build --release -p rookery-bench && cargo build --release -p rookery
     bench/tsung.py --bench target/release/rookery-bench --rookery target/release/rookery
 
-Servers are set up as bench/peers.py does it. tsung runs bench/tsung/chat.xml once against each: users come one after the other, log in
-over STARTTLS with SASL PLAIN, ask for the roster, write to others who are online, and leave. Names and passwords come from a file, as
-users of Rookery are numbers. Prints what tsung has counted. Installs tsung if it is missing (Debian, root). These are not numbers
-to compare servers by: tsung takes more of the machine than they do.
+Servers are set up as bench/peers.py does it. tsung runs bench/tsung/chat.xml once against each: users come one after the
+other, log in over STARTTLS with SASL PLAIN, ask for the roster, write to others who are online, and leave. Names and
+passwords come from a file, as users of Rookery are numbers. Prints what tsung has counted. Installs tsung if it is
+missing (Debian, root). These are not numbers to compare servers by: tsung takes more of the machine than they do.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def run(server, options, directory):
 
 
 def read_log(path):
-    """The last line of each statistic: a list of numbers, of which the last two are the mean and the count, or the sum."""
+    """The last numbers of each statistic, and the highest count that one interval of ten seconds had."""
     last, rates = {}, {}
     for line in path.read_text().splitlines():
         words = line.split()
@@ -83,7 +83,10 @@ def read_log(path):
 
 
 def summary(name, path, cpu_secs):
-    """What tsung has counted: times have seven columns (ten seconds' count, mean, deviation, then of all max, min, mean, count)."""
+    """Prints what tsung has counted; true if something went wrong.
+
+    Times have seven columns: count, mean and deviation of ten seconds, then maximum, minimum, mean and count of all.
+    """
     last, rates = read_log(path)
     print(f"\n{name}")
     print(f"  {'':<18}{'count':>9}{'mean ms':>10}{'max ms':>10}{'most per s':>12}")

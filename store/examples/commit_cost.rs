@@ -102,8 +102,8 @@ fn own_puts(path: &Path, sync: bool) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The same rows in batches of several sizes, each written with one call, through RocksDB alone and through `Rocks::commit`: what the
-/// store adds to a put. Without a sync there is only RocksDB's own rate to show.
+/// The same rows in batches of several sizes, each written with one call, through RocksDB alone and through
+/// `Rocks::commit`: what the store adds to a put. Without a sync there is only RocksDB's own rate to show.
 fn floors(backend: &Rocks, path: &Path, sync: bool) -> Result<(), Box<dyn Error>> {
     let mut options = rocksdb::Options::default();
     options.create_if_missing(true);

@@ -1,7 +1,7 @@
 //! What the micro-benchmarks measure, one operation at a time: no sockets, no disk, the same work at every call.
 //!
-//! Two read the list: the criterion benches of `rookery-bench` take times, and this package's binary repeats one operation for
-//! callgrind, which counts its instructions (`bench/instructions`).
+//! Two read the list: the criterion benches of `rookery-bench` take times, and this package's binary repeats one
+//! operation for callgrind, which counts its instructions (`bench/instructions`).
 
 use std::hint::black_box;
 

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
 use client::{Account, Engine, Mechanism, Security, Target, tls_config};
@@ -117,12 +117,18 @@ struct Common {
     /// The server's address.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
-    /// Its port; by default 5223 for direct TLS, else 5222.
+    /// Its port; by default 5222, for direct TLS 5223, for WebSocket 5291 and without TLS 8080.
     #[arg(long)]
     port: Option<u16>,
-    /// How the connection is protected.
-    #[arg(long, value_enum, default_value_t = Security::Starttls)]
-    tls: Security,
+    /// What carries the stream.
+    #[arg(long, value_enum, default_value_t = Transport::Tcp)]
+    transport: Transport,
+    /// The path of the upgrade to WebSocket.
+    #[arg(long, default_value = "/ws")]
+    ws_path: String,
+    /// How the connection is protected; by default STARTTLS over TCP, and from the first byte over WebSocket.
+    #[arg(long, value_enum)]
+    tls: Option<Security>,
     /// Resume TLS sessions instead of a full handshake each time.
     #[arg(long)]
     tls_resume: bool,
@@ -153,6 +159,31 @@ struct Common {
     /// Everything must be over by then.
     #[arg(long, default_value_t = 300)]
     timeout_secs: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Transport {
+    /// RFC 6120.
+    Tcp,
+    /// RFC 7395.
+    Websocket,
+}
+
+impl Common {
+    /// How connections are protected, and the server's port.
+    fn way(&self) -> Result<(Security, u16), String> {
+        let (security, port) = match (self.transport, self.tls) {
+            (Transport::Tcp, None | Some(Security::Starttls)) => (Security::Starttls, 5222),
+            (Transport::Tcp, Some(Security::Plain)) => (Security::Plain, 5222),
+            (Transport::Tcp, Some(Security::Direct)) => (Security::Direct, 5223),
+            (Transport::Websocket, None | Some(Security::Direct)) => (Security::Direct, 5291),
+            (Transport::Websocket, Some(Security::Plain)) => (Security::Plain, 8080),
+            (Transport::Websocket, Some(Security::Starttls)) => {
+                return Err("over WebSocket there is no STARTTLS".into());
+            }
+        };
+        Ok((security, self.port.unwrap_or(port)))
+    }
 }
 
 fn main() -> ExitCode {
@@ -205,11 +236,11 @@ fn measure(
     raise_open_files_limit()?;
     let machine = Machine::here();
     let accounts = read_accounts(&common.users)?;
-    let security = common.tls;
-    let port = common.port.unwrap_or(if security == Security::Direct { 5223 } else { 5222 });
+    let (security, port) = common.way()?;
     let target = Target {
         address: SocketAddr::new(common.host, port),
         security,
+        websocket: (common.transport == Transport::Websocket).then(|| common.ws_path.clone()),
         mechanism: common.mechanism,
         tls: tls_config(common.tls_resume),
         accounts,
@@ -230,6 +261,7 @@ fn measure(
     drop(bench);
     let mut parameters = findings.parameters;
     parameters["tls"] = json!(format!("{security:?}").to_lowercase());
+    parameters["transport"] = json!(if common.transport == Transport::Tcp { "tcp" } else { "websocket" });
     parameters["tls_resume"] = json!(common.tls_resume);
     parameters["mechanism"] = json!(common.mechanism.name());
     parameters["settle_secs"] = json!(common.settle_secs);

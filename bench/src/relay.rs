@@ -322,7 +322,8 @@ mod tests {
         let account = |n| Account::parse(&format!("user{n}@localhost secret")).unwrap();
         let target = Target {
             address,
-            security,
+            security: Security::Starttls,
+            websocket: None,
             mechanism: Mechanism::Plain,
             tls: crate::client::tls_config(false),
             accounts: (0..6).map(account).collect(),

@@ -7,16 +7,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use rustls::ClientConfig;
 use slab::Slab;
 use thiserror::Error;
 
-use super::connection::Connection;
+use super::connection::{Connection, Speech};
 use super::framer::{Frame, FramingError};
+use super::http::{Answer, AnswerError, Answers};
+use super::line::Line;
 use super::login::{Login, LoginError, Mechanism, Security, Step};
 use super::scram::SaltedPasswords;
 use super::timer::Timer;
+use super::websocket::WebSocket;
 
 const READ_BYTES: usize = 64 << 10;
 const EVENTS: usize = 1024;
@@ -63,6 +66,8 @@ pub struct Target {
     pub address: SocketAddr,
     /// STARTTLS, TLS or neither.
     pub security: Security,
+    /// The path of the upgrade to WebSocket; without one the stream goes over TCP.
+    pub websocket: Option<String>,
     /// How to authenticate.
     pub mechanism: Mechanism,
     /// Used unless `security` is plain.
@@ -89,6 +94,9 @@ pub enum Closed {
     /// The bytes are no stream.
     #[error(transparent)]
     Framing(#[from] FramingError),
+    /// The bytes are no HTTP.
+    #[error(transparent)]
+    Http(#[from] AnswerError),
     /// The socket or TLS failed.
     #[error("connection: {0}")]
     Io(#[from] io::Error),
@@ -112,6 +120,19 @@ pub enum Next {
     Done,
 }
 
+/// Where HTTP is spoken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// For the socket.
+    pub address: SocketAddr,
+    /// For the header `Host`.
+    pub host: String,
+    /// For TLS.
+    pub name: String,
+    /// Whether there is TLS.
+    pub tls: bool,
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -127,6 +148,8 @@ pub trait Handler {
     fn ready(&mut self, _engine: &mut Engine, _id: ConnId) {}
     /// A whole stanza has come on a ready connection, or while the echo of our presence is awaited.
     fn stanza(&mut self, engine: &mut Engine, id: ConnId, stanza: &[u8]);
+    /// A whole answer has come on a connection of [`Engine::call`].
+    fn answer(&mut self, _engine: &mut Engine, _id: ConnId, _answer: Answer<'_>) {}
     /// The connection is gone; its number may be used again at once.
     fn closed(&mut self, engine: &mut Engine, id: ConnId, why: Closed);
     /// Before every wait: the place for what the clock demands.
@@ -172,20 +195,36 @@ impl Engine {
 
     /// Starts a login; the handler hears `ready` or `closed`.
     pub fn connect(&mut self, account: usize, resource: String) -> Result<ConnId, EngineError> {
-        let mut socket = TcpStream::connect(self.target.address)?;
-        socket.set_nodelay(true)?;
+        let who = &self.target.accounts[account];
+        let mut line = Line::new(open(self.target.address)?);
+        if self.target.security == Security::Direct {
+            line.start_tls(&self.target.tls, &who.domain).map_err(io::Error::other)?;
+        }
+        let speech = match &self.target.websocket {
+            Some(path) => Speech::WebSocket(Box::new(WebSocket::new(&who.domain, &who.domain, path))),
+            None => Speech::Stream,
+        };
+        let login = Login::new(self.target.security, self.target.mechanism, resource);
+        let mut out = Vec::new();
+        login.open(who, &mut out);
+        let mut connection = Connection::new(line, account, Some(login), speech);
+        connection.out = out;
+        self.add(connection)
+    }
+
+    /// Opens a connection for requests of HTTP in the name of an account: the handler hears `answer`, or `closed`.
+    pub fn call(&mut self, account: usize, api: &Place) -> Result<ConnId, EngineError> {
+        let mut line = Line::new(open(api.address)?);
+        if api.tls {
+            line.start_tls(&self.target.tls, &api.name).map_err(io::Error::other)?;
+        }
+        self.add(Connection::new(line, account, None, Speech::Http(Answers::default())))
+    }
+
+    fn add(&mut self, mut connection: Connection) -> Result<ConnId, EngineError> {
         let entry = self.connections.vacant_entry();
         let id = entry.key();
-        self.poll.registry().register(&mut socket, Token(id), Interest::READABLE | Interest::WRITABLE)?;
-        let login = Login::new(self.target.security, self.target.mechanism, resource);
-        let mut connection = Connection::new(socket, account, login);
-        let who = &self.target.accounts[account];
-        if self.target.security == Security::Direct {
-            connection.start_tls(&self.target.tls, &who.domain).map_err(io::Error::other)?;
-        }
-        if let Some(login) = &connection.login {
-            login.open(who, &mut connection.out);
-        }
+        connection.line.register(self.poll.registry(), Token(id))?;
         entry.insert(connection);
         Ok(id)
     }
@@ -271,6 +310,15 @@ impl Engine {
 
     /// Hands out every complete frame of a connection.
     fn dispatch(&mut self, handler: &mut impl Handler, id: ConnId) -> Result<(), Closed> {
+        if let Speech::Http(answers) = &mut self.connections[id].speech {
+            // Taken out for the same reason as below.
+            let mut answers = mem::take(answers);
+            while let Some(answer) = answers.next_answer()? {
+                handler.answer(self, id, answer);
+            }
+            self.connections[id].speech = Speech::Http(answers);
+            return Ok(());
+        }
         // Taken out, so that stanzas can be borrowed while the handler writes to any connection.
         let mut framer = mem::take(&mut self.connections[id].framer);
         while let Some(frame) = framer.next_frame()? {
@@ -298,11 +346,14 @@ impl Engine {
                         handler.stanza(self, id, stanza);
                     }
                 }
-                Step::Restart => framer.restart(),
+                Step::Restart => {
+                    framer.restart();
+                    connection.restart();
+                }
                 Step::StartTls => {
                     framer.restart();
                     login.open(account, &mut connection.out);
-                    connection.start_tls(&self.target.tls, &account.domain).map_err(io::Error::other)?;
+                    connection.line.start_tls(&self.target.tls, &account.domain).map_err(io::Error::other)?;
                 }
                 Step::Ready => {
                     connection.login = None;
@@ -331,6 +382,12 @@ impl Engine {
             handler.closed(self, id, why);
         }
     }
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -92,7 +92,12 @@ impl Handler for Turnstile<'_> {
         self.under_way.remove(&id);
         match why {
             Closed::Asked => self.done += 1,
-            Closed::ByServer | Closed::Stream(_) | Closed::Login(_) | Closed::Framing(_) | Closed::Io(_) => {
+            Closed::ByServer
+            | Closed::Stream(_)
+            | Closed::Login(_)
+            | Closed::Framing(_)
+            | Closed::Http(_)
+            | Closed::Io(_) => {
                 self.failed += 1;
                 self.first_failure.get_or_insert_with(|| why.to_string());
             }

@@ -1,22 +1,26 @@
-//! Rookery's REST API as the driver uses it: HTTP/1.1 over plain TCP with keep-alive, and signed sessions.
+//! Rookery's REST API as the driver uses it: HTTP/1.1 with keep-alive, over TLS or not, and signed
+//! sessions.
 //!
 //! QuickBlox on the wire §3.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use aws_lc_rs::{hmac, rand};
 use clap::Args;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use crate::client::{Account, Place, tls_config};
 use crate::report;
 
 /// Where the API is and the keys to an application.
 #[derive(Args, Clone)]
 pub struct Access {
-    /// The REST API over plain HTTP.
+    /// The REST API, `http://HOST:PORT` or `https://HOST:PORT`; any certificate is believed.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     pub api: String,
     /// The application's id.
@@ -33,8 +37,8 @@ pub struct Access {
 /// Why the API did not do what was asked.
 #[derive(Debug, Error)]
 pub enum ApiError {
-    /// The address is not `http://HOST:PORT`.
-    #[error("--api must be http://HOST:PORT, without TLS")]
+    /// The address is not `http://HOST:PORT` or `https://HOST:PORT`.
+    #[error("--api must be http://HOST:PORT or https://HOST:PORT")]
     Api,
     /// The network, or an answer that is not HTTP.
     #[error("the API does not answer: {0}")]
@@ -51,6 +55,50 @@ pub enum ApiError {
     /// The answer lacks a field.
     #[error("the answer to {call} has no {field}: {body}")]
     Field { call: &'static str, field: &'static str, body: String },
+}
+
+impl Access {
+    /// Where the API is.
+    pub fn place(&self) -> Result<Place, ApiError> {
+        place(&self.api)
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &str {
+        self.api.split(':').next().unwrap_or_default()
+    }
+
+    /// A connection for calls one after the other.
+    pub fn connect(&self) -> Result<Http, ApiError> {
+        Http::connect(&self.api)
+    }
+}
+
+fn place(api: &str) -> Result<Place, ApiError> {
+    let (tls, rest) = match (api.strip_prefix("http://"), api.strip_prefix("https://")) {
+        (Some(rest), _) => (false, rest),
+        (None, Some(rest)) => (true, rest),
+        (None, None) => return Err(ApiError::Api),
+    };
+    let host = rest.trim_end_matches('/');
+    let (name, _) = host.rsplit_once(':').filter(|_| !host.contains('/')).ok_or(ApiError::Api)?;
+    let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let address = host.to_socket_addrs()?.next().ok_or(ApiError::Api)?;
+    Ok(Place { address, host: host.into(), name, tls })
+}
+
+/// The user's number, which begins the name in its JID.
+pub fn user_id(account: &Account) -> Result<u64, ApiError> {
+    let number = account.user.split('-').next().unwrap_or_default();
+    number.parse().map_err(|_| ApiError::Stranger(account.jid()))
+}
+
+/// The token of a session of a user, whose login the file of users does not have; `app` is the application's token.
+pub fn sign_in(http: &mut Http, access: &Access, app: &str, account: &Account) -> Result<String, ApiError> {
+    const CALL: &str = "GET /users/ID.json";
+    let answer = http.get(CALL, &format!("/users/{}.json", user_id(account)?), app)?;
+    let login = text_of(&answer["user"]["login"], CALL, "login", &answer)?;
+    session(http, access, Some((&login, &account.password)))
 }
 
 /// The token of a new session: a user's with a login and a password, else the application's.
@@ -87,23 +135,33 @@ fn signature(secret: &str, text: &str) -> String {
 /// One connection that is kept alive.
 pub struct Http {
     host: String,
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
 }
+
+/// A socket, encrypted or not.
+trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
 
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
 impl Http {
-    /// Connects to `http://HOST:PORT`.
+    /// Connects to `http://HOST:PORT` or `https://HOST:PORT`.
     pub fn connect(api: &str) -> Result<Self, ApiError> {
-        let host = api.strip_prefix("http://").ok_or(ApiError::Api)?.trim_end_matches('/');
-        if host.contains('/') || !host.contains(':') {
-            return Err(ApiError::Api);
-        }
-        let stream = TcpStream::connect(host)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
-        Ok(Self { host: host.into(), stream: BufReader::new(stream) })
+        let place = place(api)?;
+        let socket = TcpStream::connect(place.address)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+        let stream: Box<dyn Stream> = match place.tls {
+            false => Box::new(socket),
+            true => {
+                let name = ServerName::try_from(place.name).map_err(|_| ApiError::Api)?;
+                let tls = ClientConnection::new(tls_config(false), name).map_err(io::Error::other)?;
+                Box::new(StreamOwned::new(tls, socket))
+            }
+        };
+        Ok(Self { host: place.host, stream: BufReader::new(stream) })
     }
 
     /// A call with a body, which is answered 201.
@@ -178,6 +236,24 @@ impl Http {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_where_the_api_is() {
+        let found = place("https://127.0.0.1:8443/").unwrap();
+        assert_eq!((found.host.as_str(), found.name.as_str(), found.tls), ("127.0.0.1:8443", "127.0.0.1", true));
+        let found = place("http://[::1]:80").unwrap();
+        assert_eq!((found.name.as_str(), found.address.port(), found.tls), ("::1", 80, false));
+        for bad in ["ftp://x:1", "http://localhost", "http://localhost:1/path", "127.0.0.1:80"] {
+            assert!(place(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn takes_the_users_number_from_the_jid() {
+        assert_eq!(user_id(&Account::parse("17-92@localhost pw").unwrap()).unwrap(), 17);
+        let stranger = Account::parse("anna@localhost pw").unwrap();
+        assert!(matches!(user_id(&stranger), Err(ApiError::Stranger(_))));
+    }
 
     #[test]
     fn signs_with_hmac_sha1_in_lowercase_hex() {

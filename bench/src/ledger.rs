@@ -105,6 +105,11 @@ impl Ledger {
         Some(flow)
     }
 
+    /// Whether an id was given in this book.
+    pub fn has(&self, id: &[u8]) -> bool {
+        id.len() == 24 && unhex(&id[..4]) == Some(u64::from(self.run))
+    }
+
     /// Arrivals still to come, over all readers. Repetitions hide losses here; `gaps` and `repeated_or_late` show both.
     pub fn missing(&self) -> u64 {
         (self.sent * self.readers as u64).saturating_sub(self.received)
@@ -179,7 +184,9 @@ mod tests {
             assert_eq!(Ledger::new(0).receive(stray, now), None);
         }
         let other = Ledger::new(1).send(0, now);
+        assert!(ledger.has(&ids[0]) && !ledger.has(b"x"));
         if other[..4] != ids[0][..4] {
+            assert!(!ledger.has(&other));
             assert_eq!(ledger.receive(Some(&other), now), None);
             assert_eq!(ledger.strays, 1);
         }

@@ -34,7 +34,7 @@ use serde_json::json;
 use client::{Account, Engine, Mechanism, Security, Target, tls_config};
 use procfs::Server;
 use report::{Machine, Progress, Report};
-use scenario::{Bench, archive, churn, idle, muc, offline, pairs};
+use scenario::{Bench, archive, churn, idle, mixed, muc, offline, pairs, rest};
 
 /// Drives an XMPP server and measures what it costs.
 #[derive(Parser)]
@@ -87,6 +87,27 @@ enum Command {
         common: Common,
         #[command(flatten)]
         scenario: archive::Archive,
+    },
+    /// CPU and latency per call of the REST API that reads, in a closed or an open loop.
+    RestRead {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        scenario: rest::read::Read,
+    },
+    /// CPU and latency per message written through the REST API to users who listen, in a closed or an open loop.
+    RestWrite {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        scenario: rest::write::Write,
+    },
+    /// Everything together, at a stated ratio, in a closed or an open loop.
+    Mixed {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        scenario: mixed::Mixed,
     },
     /// Makes accounts.
     #[command(subcommand)]
@@ -206,6 +227,13 @@ fn run(command: Command) -> Result<bool, Box<dyn Error>> {
         Command::Offline { common, scenario } => measure("offline", &common, |bench| offline::run(bench, &scenario)),
         Command::Muc { common, scenario } => measure("muc", &common, |bench| muc::run(bench, &scenario)),
         Command::Archive { common, scenario } => measure("archive", &common, |bench| archive::run(bench, &scenario)),
+        Command::RestRead { common, scenario } => {
+            measure("rest-read", &common, |bench| rest::read::run(bench, &scenario))
+        }
+        Command::RestWrite { common, scenario } => {
+            measure("rest-write", &common, |bench| rest::write::run(bench, &scenario))
+        }
+        Command::Mixed { common, scenario } => measure("mixed", &common, |bench| mixed::run(bench, &scenario)),
         Command::Relay(relay) => {
             relay::run(&relay)?;
             Ok(true)

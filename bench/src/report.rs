@@ -136,6 +136,21 @@ impl Meter {
 }
 
 impl Phase {
+    /// A part of what happened in `secs`, which alone has no cost that could be known.
+    pub fn part(name: &'static str, operation: &'static str, secs: f64, latencies: Summary) -> Self {
+        let operations = latencies.count;
+        Self {
+            name,
+            operation,
+            operations,
+            secs,
+            server: None,
+            latency_us: Some(latencies),
+            counts: BTreeMap::new(),
+            figures: BTreeMap::from([("operations_per_sec", operations as f64 / secs.max(1e-9))]),
+        }
+    }
+
     /// CPU microseconds of the whole phase.
     pub fn cpu_us(&self) -> Option<f64> {
         self.server.as_ref().map(|cost| (cost.cpu_user_secs + cost.cpu_system_secs) * 1e6)

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::api::{Access, ApiError, Http, session, text_of};
+use crate::api::{Access, ApiError, Http, session, sign_in, text_of, user_id};
 use crate::client::Account;
-use crate::scenario::muc::rooms::{account_of, nick};
+use crate::scenario::muc::rooms::account_of;
 
 /// Parameters of `rooms rookery`; rooms, members and users must be those of the `muc` that follows.
 #[derive(Args, Clone)]
@@ -37,46 +37,32 @@ pub fn create(wish: &Rookery, accounts: &[Account]) -> Result<Vec<String>, ApiEr
     if wish.members == 0 || wish.members > users {
         return Err(ApiError::Members { members: wish.members, users });
     }
-    let mut http = Http::connect(&wish.access.api)?;
+    let mut http = wish.access.connect()?;
     let app = session(&mut http, &wish.access, None)?;
     (0..wish.rooms)
         .map(|room| {
             let members: Vec<&Account> =
                 (0..wish.members).map(|member| &accounts[account_of(room, member, wish.members, users)]).collect();
-            let ids = members.iter().map(|account| id(account)).collect::<Result<Vec<_>, _>>()?;
-            let token = sign_in(&mut http, wish, &app, ids[0], &members[0].password)?;
-            dialog(&mut http, &token, &format!("Bench {room}"), &ids)
+            let token = sign_in(&mut http, &wish.access, &app, members[0])?;
+            Ok(group(&mut http, &token, &format!("Bench {room}"), &members)?.jid)
         })
         .collect()
 }
 
-/// The user's number, which begins the name in its JID.
-fn id(account: &Account) -> Result<u64, ApiError> {
-    nick(&account.user).parse().map_err(|_| ApiError::Stranger(account.jid()))
+/// A group dialog.
+pub struct Group {
+    /// For the API.
+    pub id: String,
+    /// The room's.
+    pub jid: String,
 }
 
-/// A session of the user with this number, whose login the file of users does not have.
-fn sign_in(http: &mut Http, wish: &Rookery, app: &str, id: u64, password: &str) -> Result<String, ApiError> {
-    const CALL: &str = "GET /users/ID.json";
-    let answer = http.get(CALL, &format!("/users/{id}.json"), app)?;
-    let login = text_of(&answer["user"]["login"], CALL, "login", &answer)?;
-    session(http, &wish.access, Some((&login, password)))
-}
-
-fn dialog(http: &mut Http, token: &str, name: &str, ids: &[u64]) -> Result<String, ApiError> {
+/// Makes a group of these members; `token` is the first one's.
+pub fn group(http: &mut Http, token: &str, name: &str, members: &[&Account]) -> Result<Group, ApiError> {
     const CALL: &str = "POST /chat/Dialog.json";
+    let ids = members.iter().map(|account| user_id(account)).collect::<Result<Vec<_>, _>>()?;
     let body = json!({ "type": 2, "name": name, "occupants_ids": ids });
     let answer = http.post(CALL, "/chat/Dialog.json", Some(token), &body)?;
-    text_of(&answer["xmpp_room_jid"], CALL, "xmpp_room_jid", &answer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn takes_the_users_number_from_the_jid() {
-        assert_eq!(id(&Account::parse("17-92@localhost pw").unwrap()).unwrap(), 17);
-        assert!(matches!(id(&Account::parse("anna@localhost pw").unwrap()), Err(ApiError::Stranger(_))));
-    }
+    let text = |field| text_of(&answer[field], CALL, field, &answer);
+    Ok(Group { id: text("_id")?, jid: text("xmpp_room_jid")? })
 }

@@ -4,9 +4,11 @@ pub mod archive;
 mod bring_up;
 pub mod churn;
 pub mod idle;
+pub mod mixed;
 pub mod muc;
 pub mod offline;
 pub mod pairs;
+pub mod rest;
 mod talk;
 
 use std::io;
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::api::ApiError;
 use crate::client::framer;
 use crate::client::{Closed, ConnId, Engine, EngineError, Handler, Next, Outcome};
 use crate::procfs::Server;
@@ -74,6 +77,9 @@ pub enum RunError {
     /// Nothing could be measured: connections were closed, messages refused or lost.
     #[error("talk: {0}")]
     Talk(String),
+    /// The REST API refuses what must be there before the measured part.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// An archive that refuses.
     #[error("archives: {0}")]
     Archive(String),

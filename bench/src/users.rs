@@ -41,7 +41,7 @@ pub fn create(wish: &Rookery) -> Result<Vec<Account>, ApiError> {
     let prefix = wish.prefix.clone().unwrap_or_else(|| format!("bench{}", report::unix_secs()));
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(u64, Account)>, ApiError> {
-        let mut http = Http::connect(&wish.access.api)?;
+        let mut http = wish.access.connect()?;
         let token = session(&mut http, &wish.access, None)?;
         let mut made = Vec::new();
         loop {

@@ -2,8 +2,10 @@
 //! What does a kept message cost, what does a result cost, is everything there once and in order?
 //!
 //! Phases: `fill` (each sender to its reader, a window of messages in flight) and `page` (all readers at once, each one page
-//! after the other, from the oldest). A new store is expected: what an archive held before counts as a stray.
+//! after the other, from the oldest). With `--rate` the pages are asked for at their times, the readers in turn, and latency counts from
+//! there; a reader whose last page is still to come asks when it has. A new store is expected: what an archive held before counts as a stray.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,7 +14,7 @@ use serde_json::json;
 use super::{Bench, Findings, Letter, RunError, answer, bring_up, is_answer_to};
 use crate::client::framer;
 use crate::client::{Closed, ConnId, Engine, Handler, Next, Outcome};
-use crate::latency::Latencies;
+use crate::latency::{Latencies, Schedule};
 use crate::ledger::Ledger;
 use crate::report::{Meter, Progress};
 
@@ -34,6 +36,9 @@ pub struct Archive {
     /// How often each reader goes through the whole archive.
     #[arg(long, default_value_t = 5)]
     passes: usize,
+    /// Pages a second, all readers together: an open loop.
+    #[arg(long)]
+    rate: Option<f64>,
     /// Bytes of the body.
     #[arg(long, default_value_t = 100)]
     size: usize,
@@ -79,15 +84,18 @@ pub fn run(bench: &mut Bench, archive: &Archive) -> Result<Findings, RunError> {
     let mut paging = Paging {
         archive,
         first: archive.readers,
-        readers: vec![Reader { pass: 0, asked: meter.began() }; archive.readers],
+        connections: &readers,
+        readers: vec![Reader::default(); archive.readers],
+        schedule: archive.rate.map(|rate| Schedule::new(meter.began(), rate)),
+        turn: 0,
         done: 0,
         pages: 0,
         latencies: Latencies::default(),
         ledger: &mut ledger,
         watch: Watch::new(&mut bench.progress),
     };
-    for id in &readers {
-        paging.ask(&mut bench.engine, *id, None);
+    if paging.schedule.is_none() {
+        (0..readers.len()).for_each(|reader| paging.due(&mut bench.engine, reader, meter.began()));
     }
     let outcome = bench.engine.run(&mut paging, bench.deadline)?;
     let (pages, latencies) = (paging.pages, paging.latencies);
@@ -103,7 +111,7 @@ pub fn run(bench: &mut Bench, archive: &Archive) -> Result<Findings, RunError> {
     Ok(Findings {
         parameters: json!({
             "readers": archive.readers, "messages_each": archive.messages, "window": archive.window,
-            "page": archive.page, "passes": archive.passes, "body_bytes": archive.size,
+            "page": archive.page, "passes": archive.passes, "rate": archive.rate, "body_bytes": archive.size,
         }),
         phases: vec![filled, page],
         failures,
@@ -197,28 +205,48 @@ struct Paging<'a> {
     archive: &'a Archive,
     /// The account of reader 0.
     first: usize,
+    connections: &'a [ConnId],
     readers: Vec<Reader>,
+    schedule: Option<Schedule>,
+    /// The reader whose turn it is in the open loop.
+    turn: usize,
     /// Readers who have been through every pass.
     done: usize,
     pages: u64,
-    /// From the question to the end of the page.
+    /// From when a page was due to its end.
     latencies: Latencies,
     ledger: &'a mut Ledger,
     watch: Watch<'a>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Reader {
     pass: usize,
-    asked: Instant,
+    /// The last result of the page before.
+    after: Option<Vec<u8>>,
+    /// When the page under way was due.
+    under_way: Option<Instant>,
+    /// When others were that wait for it.
+    waiting: VecDeque<Instant>,
 }
 
 impl Paging<'_> {
-    /// Asks for the page after the result with the archive's id `after`.
-    fn ask(&mut self, engine: &mut Engine, id: ConnId, after: Option<&[u8]>) {
-        let reader = engine.account_of(id) - self.first;
-        self.readers[reader].asked = Instant::now();
-        let out = engine.out(id);
+    /// It is time for the next page of a reader.
+    fn due(&mut self, engine: &mut Engine, number: usize, due: Instant) {
+        let reader = &mut self.readers[number];
+        if reader.pass == self.archive.passes {
+            return;
+        }
+        if reader.under_way.is_some() {
+            return reader.waiting.push_back(due);
+        }
+        reader.under_way = Some(due);
+        self.ask(engine, number);
+    }
+
+    /// Asks for the page after the last one.
+    fn ask(&self, engine: &mut Engine, reader: usize) {
+        let out = engine.out(self.connections[reader]);
         out.extend_from_slice(
             format!(
                 "<iq type='set' id='{PAGE_ID}'><query xmlns='urn:xmpp:mam:2'>\
@@ -227,7 +255,7 @@ impl Paging<'_> {
             )
             .as_bytes(),
         );
-        if let Some(after) = after {
+        if let Some(after) = &self.readers[reader].after {
             // As the server wrote it, entities included.
             out.extend_from_slice(b"<after>");
             out.extend_from_slice(after);
@@ -251,18 +279,23 @@ impl Paging<'_> {
         else {
             return self.watch.fail(String::from_utf8_lossy(stanza));
         };
-        let reader = engine.account_of(id) - self.first;
+        let number = engine.account_of(id) - self.first;
+        let reader = &mut self.readers[number];
+        let Some(due) = reader.under_way.take() else { return };
         self.pages += 1;
-        self.latencies.record(self.watch.heard.saturating_duration_since(self.readers[reader].asked));
+        self.latencies.record(self.watch.heard.saturating_duration_since(due));
         let complete = framer::attribute(fin, b"complete") == Some(b"true");
-        if let (false, Some(last)) = (complete, element(fin, b"<last").map(framer::text)) {
-            return self.ask(engine, id, Some(last));
+        reader.after = element(fin, b"<last").map(|last| framer::text(last).to_vec()).filter(|_| !complete);
+        if reader.after.is_none() {
+            reader.pass += 1;
+            self.done += usize::from(reader.pass == self.archive.passes);
         }
-        self.readers[reader].pass += 1;
-        if self.readers[reader].pass < self.archive.passes {
-            self.ask(engine, id, None);
-        } else {
-            self.done += 1;
+        let next = match self.schedule {
+            Some(_) => reader.waiting.pop_front(),
+            None => Some(self.watch.heard),
+        };
+        if let Some(due) = next {
+            self.due(engine, number, due);
         }
     }
 }
@@ -286,10 +319,22 @@ impl Handler for Paging<'_> {
         self.watch.fail(why.to_string());
     }
 
-    fn tick(&mut self, _: &mut Engine, now: Instant) -> Next {
+    fn tick(&mut self, engine: &mut Engine, now: Instant) -> Next {
         let pages = self.pages;
         let over = self.watch.is_over(now, || format!("{pages} pages read"));
-        if over || self.done == self.readers.len() { Next::Done } else { Next::Wait }
+        if over || self.done == self.readers.len() {
+            return Next::Done;
+        }
+        while let Some(due) = self.schedule.as_mut().and_then(|schedule| schedule.take(now)) {
+            // Whoever is through has no turn any more.
+            while self.readers[self.turn].pass == self.archive.passes {
+                self.turn = (self.turn + 1) % self.readers.len();
+            }
+            let reader = self.turn;
+            self.turn = (reader + 1) % self.readers.len();
+            self.due(engine, reader, due);
+        }
+        self.schedule.as_ref().map_or(Next::Wait, |schedule| Next::At(schedule.due()))
     }
 }
 

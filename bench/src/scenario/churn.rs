@@ -1,4 +1,7 @@
 //! `churn`: connect, TLS, authenticate, bind, presence, close; again and again. What does a login cost?
+//!
+//! Without `--rate` it is a closed loop of `--logins` at once. With `--rate` it is an open loop: logins begin at their time however
+//! many are under way, and latency counts from that time.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,12 +11,15 @@ use serde_json::json;
 
 use super::{Bench, Findings, RunError, answer};
 use crate::client::{Closed, ConnId, Engine, EngineError, Handler, Next, Outcome};
-use crate::latency::Latencies;
+use crate::latency::{Latencies, Schedule};
 use crate::report::{Meter, Progress};
 
 /// Parameters of `churn`.
 #[derive(Args, Clone)]
 pub struct Churn {
+    /// Logins a second: an open loop.
+    #[arg(long)]
+    rate: Option<f64>,
     /// Stop after so many logins.
     #[arg(long, default_value_t = 2_000)]
     count: u64,
@@ -22,7 +28,7 @@ pub struct Churn {
     secs: u64,
 }
 
-/// Keeps `--logins` logins under way over all users in turn.
+/// Logs in over all users in turn.
 pub fn run(bench: &mut Bench, churn: &Churn) -> Result<Findings, RunError> {
     bench.need_accounts(bench.logins)?;
     bench.settle()?;
@@ -32,6 +38,7 @@ pub fn run(bench: &mut Bench, churn: &Churn) -> Result<Findings, RunError> {
         left: churn.count,
         stop_at: meter.began() + Duration::from_secs(churn.secs),
         at_once: bench.logins,
+        schedule: churn.rate.map(|rate| Schedule::new(meter.began(), rate)),
         under_way: HashMap::new(),
         done: 0,
         failed: 0,
@@ -56,7 +63,10 @@ pub fn run(bench: &mut Bench, churn: &Churn) -> Result<Findings, RunError> {
         failures.push("time was up before the last login had ended".into());
     }
     Ok(Findings {
-        parameters: json!({ "count": churn.count, "secs": churn.secs, "at_once": bench.logins }),
+        parameters: json!({
+            "count": churn.count, "secs": churn.secs, "rate": churn.rate,
+            "at_once": churn.rate.is_none().then_some(bench.logins),
+        }),
         phases: vec![phase],
         failures,
     })
@@ -67,6 +77,8 @@ struct Turnstile<'a> {
     left: u64,
     stop_at: Instant,
     at_once: usize,
+    schedule: Option<Schedule>,
+    /// Since when.
     under_way: HashMap<ConnId, Instant>,
     done: u64,
     failed: u64,
@@ -74,6 +86,16 @@ struct Turnstile<'a> {
     latencies: Latencies,
     fatal: Option<EngineError>,
     progress: &'a mut Progress,
+}
+
+impl Turnstile<'_> {
+    /// Since when the next login counts, if it is to begin now.
+    fn due(&mut self, now: Instant) -> Option<Instant> {
+        match &mut self.schedule {
+            Some(schedule) => schedule.take(now),
+            None => (self.under_way.len() < self.at_once).then_some(now),
+        }
+    }
 }
 
 impl Handler for Turnstile<'_> {
@@ -108,11 +130,13 @@ impl Handler for Turnstile<'_> {
         if now >= self.stop_at {
             self.left = 0;
         }
-        while self.left > 0 && self.under_way.len() < self.at_once {
+        while self.left > 0
+            && let Some(due) = self.due(now)
+        {
             let account = self.next_account;
             self.next_account = (account + 1) % engine.accounts().len();
             match engine.connect(account, "bench".into()) {
-                Ok(id) => drop(self.under_way.insert(id, now)),
+                Ok(id) => drop(self.under_way.insert(id, due)),
                 Err(e) => {
                     self.fatal = Some(e);
                     return Next::Done;
@@ -122,6 +146,10 @@ impl Handler for Turnstile<'_> {
         }
         let (done, failed) = (self.done, self.failed);
         self.progress.show(now, || format!("{done} logins, {failed} failed"));
-        if self.left == 0 && self.under_way.is_empty() { Next::Done } else { Next::Wait }
+        match &self.schedule {
+            _ if self.left == 0 && self.under_way.is_empty() => Next::Done,
+            Some(schedule) if self.left > 0 => Next::At(schedule.due()),
+            Some(_) | None => Next::Wait,
+        }
     }
 }

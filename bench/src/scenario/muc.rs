@@ -22,7 +22,7 @@ use crate::client::{ConnId, Engine};
 use crate::ledger::{FLOWS_MAX, Ledger};
 use crate::report::{self, Meter};
 
-mod join;
+pub mod join;
 pub mod rooms;
 
 use join::enter;

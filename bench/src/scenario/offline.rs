@@ -3,8 +3,10 @@
 //!
 //! Phases: `login` (the recipients, before anything waits for them), `store`, `fetch` (their next login) and `again` (one
 //! more, when nothing may come). A message counts as stored when the server has confirmed it to its sender.
+//! With `--rate` the batches of `store` are sent at their times, the senders in turn, and the latency of a batch counts from there to its
+//! confirmation; a sender whose last batch is not confirmed sends when it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -13,6 +15,7 @@ use serde_json::json;
 use super::{Bench, Findings, Letter, RunError, answer, bring_up, is_answer_to, ping};
 use crate::client::framer;
 use crate::client::{Closed, ConnId, Engine, EngineError, Handler, Next, Outcome};
+use crate::latency::{Latencies, Schedule};
 use crate::ledger::Ledger;
 use crate::report::{Meter, Phase, Progress};
 
@@ -31,6 +34,9 @@ pub struct Offline {
     /// Messages a sender sends before it waits for confirmation.
     #[arg(long, default_value_t = 20)]
     batch: usize,
+    /// Messages a second to store, all senders together: an open loop.
+    #[arg(long)]
+    rate: Option<f64>,
     /// Bytes of the body.
     #[arg(long, default_value_t = 100)]
     size: usize,
@@ -77,6 +83,11 @@ pub fn run(bench: &mut Bench, offline: &Offline) -> Result<Findings, RunError> {
         offline,
         senders: HashMap::new(),
         letters: jids.iter().map(|jid| Letter::new(jid, offline.size, offline.save)).collect(),
+        connections: &connections,
+        // Sent in batches, so due in batches.
+        schedule: offline.rate.map(|rate| Schedule::new(meter.began(), rate / offline.batch as f64)),
+        turn: 0,
+        latencies: Latencies::default(),
         ledger: &mut ledger,
         errors: 0,
         closed: None,
@@ -86,7 +97,7 @@ pub fn run(bench: &mut Bench, offline: &Offline) -> Result<Findings, RunError> {
         post.begin(&mut bench.engine, *id, sender);
     }
     let outcome = bench.engine.run(&mut post, bench.deadline)?;
-    let (errors, closed) = (post.errors, post.closed);
+    let (errors, closed, latencies) = (post.errors, post.closed, post.latencies);
     if let Some(why) = closed {
         return Err(RunError::Logins(format!("a sender was closed: {why}")));
     }
@@ -96,6 +107,7 @@ pub fn run(bench: &mut Bench, offline: &Offline) -> Result<Findings, RunError> {
     meter.work_done();
     bench.settle()?;
     let mut store = meter.stop(&bench.server, ledger.sent)?;
+    store.latency_us = latencies.summary();
     store.counts.insert("errors", errors);
     if errors > 0 {
         failures.push(format!("{errors} messages came back as errors"));
@@ -118,7 +130,7 @@ pub fn run(bench: &mut Bench, offline: &Offline) -> Result<Findings, RunError> {
     Ok(Findings {
         parameters: json!({
             "senders": offline.senders, "recipients": offline.recipients, "messages_each": offline.messages,
-            "batch": offline.batch, "body_bytes": offline.size, "save": offline.save,
+            "batch": offline.batch, "rate": offline.rate, "body_bytes": offline.size, "save": offline.save,
             "confirm": format!("{:?}", offline.confirm).to_lowercase(),
         }),
         phases: vec![login, store, fetch, again],
@@ -181,6 +193,12 @@ struct Post<'a> {
     offline: &'a Offline,
     senders: HashMap<ConnId, Sender>,
     letters: Vec<Letter>,
+    connections: &'a [ConnId],
+    schedule: Option<Schedule>,
+    /// The sender whose turn it is in the open loop.
+    turn: usize,
+    /// Of batches, until they are confirmed.
+    latencies: Latencies,
     /// A flow per recipient.
     ledger: &'a mut Ledger,
     errors: u64,
@@ -195,7 +213,14 @@ struct Sender {
     left: usize,
     sent: u32,
     heard: u32,
+    /// Everything.
     confirmed: bool,
+    /// May send: stream management, if any, is there.
+    ready: bool,
+    /// When the batch under way was due.
+    under_way: Option<Instant>,
+    /// When others were that wait for it.
+    waiting: VecDeque<Instant>,
 }
 
 const CONFIRM_ID: &str = "confirm";
@@ -204,25 +229,55 @@ impl Post<'_> {
     fn begin(&mut self, engine: &mut Engine, id: ConnId, sender: usize) {
         let recipients: Vec<usize> = (sender..self.offline.recipients).step_by(self.offline.senders).collect();
         let left = recipients.len() * self.offline.messages;
-        self.senders.insert(id, Sender { recipients, turn: 0, left, sent: 0, heard: 0, confirmed: left == 0 });
+        let sender = Sender {
+            recipients,
+            turn: 0,
+            left,
+            sent: 0,
+            heard: 0,
+            confirmed: left == 0,
+            ready: false,
+            under_way: None,
+            waiting: VecDeque::new(),
+        };
+        self.senders.insert(id, sender);
         match self.offline.confirm {
-            Confirm::Ping => self.batch(engine, id),
+            Confirm::Ping => self.next(engine, id),
             Confirm::Sm => engine.out(id).extend_from_slice(b"<enable xmlns='urn:xmpp:sm:3'/>"),
         }
     }
 
-    fn batch(&mut self, engine: &mut Engine, id: ConnId) {
+    /// The sender may send, or all it has sent is confirmed.
+    fn next(&mut self, engine: &mut Engine, id: ConnId) {
         let Some(sender) = self.senders.get_mut(&id) else { return };
-        if sender.left == 0 {
-            sender.confirmed = true;
-            return;
+        let now = Instant::now();
+        sender.ready = true;
+        if let Some(due) = sender.under_way.take() {
+            self.latencies.record(now.saturating_duration_since(due));
         }
+        sender.confirmed = sender.left == 0;
+        let next = match self.schedule {
+            Some(_) => sender.waiting.pop_front(),
+            None => Some(now),
+        };
+        if let Some(due) = next {
+            self.batch(engine, id, due);
+        }
+    }
+
+    /// Sends the batch that is due, or leaves it until the one before is confirmed.
+    fn batch(&mut self, engine: &mut Engine, id: ConnId, due: Instant) {
+        let Some(sender) = self.senders.get_mut(&id).filter(|sender| sender.left > 0) else { return };
+        if sender.under_way.is_some() || !sender.ready {
+            return sender.waiting.push_back(due);
+        }
+        sender.under_way = Some(due);
         for _ in 0..self.offline.batch.min(sender.left) {
             let recipient = sender.recipients[sender.turn];
             sender.turn = (sender.turn + 1) % sender.recipients.len();
             sender.left -= 1;
             sender.sent += 1;
-            let letter = self.ledger.send(recipient, Instant::now());
+            let letter = self.ledger.send(recipient, due);
             self.letters[recipient].write(&letter, engine.out(id));
         }
         match self.offline.confirm {
@@ -236,12 +291,12 @@ impl Handler for Post<'_> {
     fn stanza(&mut self, engine: &mut Engine, id: ConnId, stanza: &[u8]) {
         let Some(sender) = self.senders.get_mut(&id) else { return };
         match framer::name(stanza) {
-            b"enabled" => self.batch(engine, id),
+            b"enabled" => self.next(engine, id),
             b"failed" => self.closed = Some(String::from_utf8_lossy(stanza).into_owned()),
             b"a" => {
                 let h = framer::attribute(stanza, b"h").and_then(|h| std::str::from_utf8(h).ok()?.parse::<u32>().ok());
                 if h == Some(sender.sent) {
-                    self.batch(engine, id);
+                    self.next(engine, id);
                 }
             }
             b"r" => {
@@ -255,7 +310,7 @@ impl Handler for Post<'_> {
             _ => {
                 sender.heard += 1;
                 if self.offline.confirm == Confirm::Ping && is_answer_to(stanza, CONFIRM_ID) {
-                    self.batch(engine, id);
+                    self.next(engine, id);
                 } else {
                     answer(engine, id, stanza);
                 }
@@ -269,13 +324,25 @@ impl Handler for Post<'_> {
         }
     }
 
-    fn tick(&mut self, _: &mut Engine, now: Instant) -> Next {
+    fn tick(&mut self, engine: &mut Engine, now: Instant) -> Next {
         let sent = self.ledger.sent;
         self.progress.show(now, || format!("{sent} messages sent to users who are away"));
         if self.closed.is_some() || self.senders.values().all(|sender| sender.confirmed) {
             return Next::Done;
         }
-        Next::Wait
+        while let Some(due) = self.schedule.as_mut().and_then(|schedule| schedule.take(now)) {
+            // Whoever has sent everything has no turn any more.
+            let senders = self.connections.len();
+            let left =
+                |sender: usize| self.senders.get(&self.connections[sender]).is_some_and(|sender| sender.left > 0);
+            let Some(sender) = (self.turn..self.turn + senders).map(|turn| turn % senders).find(|turn| left(*turn))
+            else {
+                break;
+            };
+            self.turn = (sender + 1) % senders;
+            self.batch(engine, self.connections[sender], due);
+        }
+        self.schedule.as_ref().map_or(Next::Wait, |schedule| Next::At(schedule.due()))
     }
 }
 

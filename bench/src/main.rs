@@ -1,13 +1,17 @@
 //! rookery-bench: drives any XMPP server from outside and measures what it costs.
 //!
 //! One thread, many connections; the server's CPU time and memory are read from /proc (`--pid`), the driver's own do not
-//! count. Scenarios: `idle`, `pairs`, `churn`, `offline`, `muc`, `archive`; `users rookery` makes the accounts they need, and
-//! `rooms rookery` the rooms. The result is a few lines on stdout and, with `--json`, a file. `bench/peers.py` runs several servers side by side with it.
+//! count. Scenarios: `idle`, `pairs`, `churn`, `offline`, `muc` and `archive` over TCP or WebSocket; of Rookery's API `rest-read`,
+//! `rest-write` and, with everything at once, `mixed`. `users rookery` makes the accounts they need, and `rooms rookery` the rooms.
+//! The result is a few lines on stdout and, with `--json`, a file; `compare`, `table` and `chart` read such files.
+//! `bench/peers.py` runs several servers side by side with it.
 //!
-//! - `client`: sockets, TLS, logins, stanzas;
+//! - `client`: sockets, TLS, WebSocket, logins, stanzas, answers of HTTP;
+//! - `api`: calls of the API before the measured part;
 //! - `scenario`: what is measured;
 //! - `ledger`, `latency`: what was sent and came, and when;
-//! - `procfs`, `report`: what it cost the server.
+//! - `procfs`, `report`: what it cost the server;
+//! - `results`: what was found, read again.
 
 mod api;
 mod client;
@@ -16,6 +20,7 @@ mod ledger;
 mod procfs;
 mod relay;
 mod report;
+mod results;
 mod rooms;
 mod scenario;
 mod users;
@@ -34,6 +39,7 @@ use serde_json::json;
 use client::{Account, Engine, Mechanism, Security, Target, tls_config};
 use procfs::Server;
 use report::{Machine, Progress, Report};
+use results::{Stored, chart, compare, table};
 use scenario::{Bench, archive, churn, idle, mixed, muc, offline, pairs, rest};
 
 /// Drives an XMPP server and measures what it costs.
@@ -115,7 +121,32 @@ enum Command {
     /// Makes rooms with members.
     #[command(subcommand)]
     Rooms(Rooms),
-    /// A floor to compare with: forwards messages between connections, with or without TLS, and does nothing else.
+    /// How many times the figures of the first result are those of the second.
+    Compare {
+        /// The result to compare with.
+        first: PathBuf,
+        /// The one that is compared.
+        second: PathBuf,
+        /// Fail if a figure is worse by more than so many percent, but for the longest latency.
+        #[arg(long, value_name = "PERCENT")]
+        worse_than: Option<f64>,
+    },
+    /// Results as a table in markdown.
+    Table {
+        /// As written with `--json`.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Results as a picture: latencies, and CPU for each operation.
+    Chart {
+        /// Where to write the SVG.
+        #[arg(long)]
+        out: PathBuf,
+        /// As written with `--json`.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// A floor to compare with: forwards messages between TLS connections and does nothing else.
     #[command(hide = true)]
     Relay(relay::Relay),
 }
@@ -168,6 +199,9 @@ struct Common {
     /// The server's name in the results.
     #[arg(long, default_value = "server")]
     server: String,
+    /// The run's name in tables and charts; by default the scenario's, with what sets it apart.
+    #[arg(long)]
+    label: Option<String>,
     /// Where to write the result.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -234,6 +268,20 @@ fn run(command: Command) -> Result<bool, Box<dyn Error>> {
             measure("rest-write", &common, |bench| rest::write::run(bench, &scenario))
         }
         Command::Mixed { common, scenario } => measure("mixed", &common, |bench| mixed::run(bench, &scenario)),
+        Command::Compare { first, second, worse_than } => {
+            let found = compare::compare(&Stored::read(&first)?, &Stored::read(&second)?, worse_than)?;
+            print!("{}", found.text);
+            found.worse.iter().for_each(|worse| println!("WORSE: {worse}"));
+            Ok(found.worse.is_empty())
+        }
+        Command::Table { files } => {
+            print!("{}", table::table(&Stored::read_all(&files)?));
+            Ok(true)
+        }
+        Command::Chart { out, files } => {
+            fs::write(&out, chart::chart(&Stored::read_all(&files)?))?;
+            Ok(true)
+        }
         Command::Relay(relay) => {
             relay::run(&relay)?;
             Ok(true)
@@ -297,6 +345,7 @@ fn measure(
         tool: concat!("rookery-bench ", env!("CARGO_PKG_VERSION")).into(),
         server: common.server.clone(),
         scenario: name.into(),
+        label: common.label.clone(),
         ended_at: report::unix_secs(),
         machine,
         parameters,

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::latency::Summary;
@@ -20,6 +20,8 @@ pub struct Report {
     pub server: String,
     /// Which scenario.
     pub scenario: String,
+    /// What the caller named the run, in tables and charts.
+    pub label: Option<String>,
     /// Unix seconds at the end of the run.
     pub ended_at: u64,
     /// Where it ran.
@@ -65,7 +67,7 @@ pub struct Phase {
 }
 
 /// What a phase cost the server.
-#[derive(Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Cost {
     /// In user mode.
     pub cpu_user_secs: f64,
@@ -158,10 +160,10 @@ impl Phase {
 
     fn line(&self) -> String {
         let mut line = format!(
-            "  {:<12} {:>9} {}s in {:>6.2} s ({:.0}/s)",
+            "  {:<12} {:>9} {} in {:>6.2} s ({:.0}/s)",
             self.name,
             self.operations,
-            self.operation,
+            plural(self.operation),
             self.secs,
             self.operations as f64 / self.secs.max(1e-9)
         );
@@ -192,6 +194,10 @@ impl Phase {
         }
         line
     }
+}
+
+fn plural(word: &str) -> String {
+    word.strip_suffix('y').map_or_else(|| format!("{word}s"), |stem| format!("{stem}ies"))
 }
 
 impl Report {

@@ -348,8 +348,9 @@ mod tests {
                 length => (usize::from(length), rest),
             };
             let (mask, rest) = rest.split_at(MASK_BYTES);
-            let payload = rest[..length].iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
-            seen.push((first & 0x0f, String::from_utf8(payload).unwrap()));
+            let payload: Vec<u8> =
+                rest[..length].iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+            seen.push((first & 0x0f, String::from_utf8_lossy(&payload).into_owned()));
             wire = &rest[length..];
         }
         seen

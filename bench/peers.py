@@ -8,10 +8,8 @@ Installs the two if they are missing (Debian, root), starts each server alone on
 self-signed P-256 certificate, SCRAM accounts, roster, carbons, stream management and offline storage, without shapers and
 without s2s; runs the scenarios of rookery-bench against it; stops it; takes the next. Archives are off, as they cost every
 message, except for the scenarios that are about them: those get a server of their own with mod_mam (ejabberd: Mnesia,
-Prosody: SQLite), which keeps everything, where Rookery keeps what asks for it (`save_to_history`). The maximum rate is the best of closed loops with several numbers
-of pairs and of messages in flight; the driver has one thread and the same processors, so a fast server's maximum may be the
-driver's. Prints a markdown table; the JSON
-results stay in --out. Only the server's own CPU time counts, so the driver on the same machine costs nobody anything but
+Prosody: SQLite), which keeps everything, where Rookery keeps what asks for it (`save_to_history`). Prints a markdown table; the JSON
+results stay in --out, with the table and a chart. Only the server's own CPU time counts, so the driver on the same machine costs nobody anything but
 cache. Everything started here is ended here, by its process id.
 """
 
@@ -39,8 +37,8 @@ SALT = b"rookery-bench-16"
 ITERATIONS = 4096
 START_SECS_MAX = 60
 STOP_SECS_MAX = 20
-# Pairs, and messages that each keeps in flight: closed loops, of which the one with most messages a second counts.
-MAXIMUM = ((50, 4), (50, 16), (50, 64), (50, 256), (150, 16))
+# Scenarios of what the others do not have, or have switched off.
+OURS = ("websocket", "rest-read", "rest-write", "mixed")
 
 
 def scram_keys():
@@ -62,7 +60,7 @@ class Server:
 
     name = ""
     # Scenarios it cannot take part in, and arguments that go with all others.
-    without = ()
+    without = OURS
     arguments = []
     environment = {}
     # How connections to it are protected.
@@ -131,6 +129,10 @@ class Server:
     def rooms(self):
         """Arguments that say which rooms: by default such as are made by entering them."""
         return ["--muc", MUC_DOMAIN]
+
+    def adapt(self, scenario, command):
+        """The driver's command line, where a scenario needs another one."""
+        return command
 
     def certificate(self):
         """A P-256 key and certificate in one file, as all servers here get one."""
@@ -269,7 +271,7 @@ class Relay(Server):
     """The floor: forwards messages between TLS connections, stores nothing, checks nothing."""
 
     name = "relay"
-    without = ("login-scram", "offline", "saved", "archive", "muc", "muc-rate", "muc-saved")
+    without = ("login-scram", "offline", "saved", "archive", "muc", "muc-rate", "muc-saved", *OURS)
     arguments = ["--mechanism", "plain"]
 
     def prepare(self):
@@ -290,9 +292,10 @@ class Rookery(Server):
     """Ours; its users are made as an app makes them, through the REST API with the first app's keys."""
 
     name = "rookery"
+    without = ()
 
     def prepare(self):
-        self.api = free_port()
+        self.api, self.https, self.websocket = free_port(), free_port(), free_port()
         pem = self.certificate()
         config = self.directory / "rookery.toml"
         # The limits that correspond to shapers and quotas, which the others have switched off, too.
@@ -304,9 +307,9 @@ data_dir = "{self.directory}/data"
 [listen]
 xmpp = ["127.0.0.1:{self.port}"]
 xmpps = []
-websocket = []
+websocket = ["127.0.0.1:{self.websocket}"]
 bosh = []
-https = []
+https = ["127.0.0.1:{self.https}"]
 http = ["127.0.0.1:{self.api}"]
 
 [tls]
@@ -335,11 +338,22 @@ connections_max = 0
         found = json.loads(self.run_file().read_text())
         return str(found["app_id"]), found["auth_key"], found["auth_secret"]
 
-    def make(self, what, *arguments):
+    def access(self, api):
         app, key, secret = self.keys()
         # With `=`: a secret may begin with a dash.
-        access = [f"--api=http://127.0.0.1:{self.api}", f"--app={app}", f"--key={key}", f"--secret={secret}"]
+        return [f"--api={api}", f"--app={app}", f"--key={key}", f"--secret={secret}"]
+
+    def make(self, what, *arguments):
+        access = self.access(f"http://127.0.0.1:{self.api}")
         subprocess.run([self.options.bench, what, "rookery", *access, *arguments], check=True)
+
+    def adapt(self, scenario, command):
+        if scenario == "websocket":
+            for option, value in (("--port", str(self.websocket)), ("--tls", "direct")):
+                command[command.index(option) + 1] = value
+        elif scenario in OURS:
+            command += self.access(f"https://127.0.0.1:{self.https}")
+        return command
 
     def populate(self):
         wish = ["--domain", DOMAIN, "--password", PASSWORD, "--count", str(self.options.users)]
@@ -364,11 +378,11 @@ def run(server, scenario, arguments, out, options, tls=None):
     command = [options.bench, *arguments, *extra, "--port", str(server.port), "--tls", tls or server.tls, "--users", str(server.users)]
     command += ["--pid", str(server.process.pid), "--server", server.name, "--json", str(path)]
     print(f"== {server.name}: {scenario}", flush=True)
-    done = subprocess.run(command)
+    done = subprocess.run(server.adapt(scenario, [*command, "--label", scenario]))
     if done.returncode not in (0, 2) or not path.exists():
         print(f"   {server.name} gives no result for {scenario}", flush=True)
         return None
-    return json.loads(path.read_text())
+    return json.loads(path.read_text()) | {"path": str(path)}
 
 
 def scenarios(options):
@@ -408,6 +422,15 @@ def scenarios(options):
                 "archive": ["archive", "--messages", str(options.archive)],
                 "saved": [*pairs, "--rate", rate, "--save"],
                 "muc-saved": [*muc, *muc_rate, "--save"],
+            },
+        ),
+        (
+            False,
+            {
+                "websocket": [*pairs, "--rate", rate, "--transport", "websocket"],
+                "rest-read": ["rest-read", "--secs", secs, "--rate", str(options.rest_rate)],
+                "rest-write": ["rest-write", "--secs", secs, "--rate", str(options.rest_rate)],
+                "mixed": ["mixed", "--secs", secs, "--rate", rate],
             },
         ),
     ]
@@ -473,6 +496,13 @@ def table_rows(options):
         ("CPU per offline message stored", "µs", "offline", cpu("store")),
         ("CPU per offline message fetched, login taken off", "µs", "offline",
          lambda result: phase(result, "fetch")["figures"]["cpu_us_per_message_without_login"]),
+        (f"CPU per 1:1 message over WebSocket with TLS {at}", "µs", "websocket", cpu("talk")),
+        (f"p99 over WebSocket {at}", "ms", "websocket", latency("p99")),
+        (f"CPU per list of 20 dialogs, API over TLS at {options.rest_rate}/s", "µs", "rest-read", cpu("dialogs")),
+        ("CPU per page of 100 messages, the same", "µs", "rest-read", cpu("messages")),
+        ("CPU per message to a user who listens, the same", "µs", "rest-write", cpu("private")),
+        ("CPU per message to a room of ten, the same", "µs", "rest-write", cpu("group")),
+        (f"CPU per thing of a mixed day {at}", "µs", "mixed", cpu("mixed")),
     ]
 
 
@@ -507,6 +537,13 @@ def table(results, servers, options):
         for result in found:
             lines += [f"- {server}, {scenario}: {failure}" for failure in result["failures"]]
     return "\n".join(lines)
+
+
+def chart(results, options):
+    """A picture of all runs, beside the table."""
+    files = dict.fromkeys(result["path"] for runs in results.values() for result in runs)
+    if files:
+        subprocess.run([options.bench, "chart", "--out", options.out / "chart.svg", *files], check=True)
 
 
 def install(servers):
@@ -548,6 +585,7 @@ def options_of(arguments):
     parser.add_argument("--muc-rate", type=int, default=50, help="messages a second to all rooms together")
     parser.add_argument("--archive", type=int, default=1000, help="messages in each of 10 archives")
     parser.add_argument("--nice", type=int, default=0, help="for servers and driver alike; below 0 keeps other work away")
+    parser.add_argument("--rest-rate", type=int, default=500, help="calls of the API a second")
     parser.add_argument("--with-failures", action="store_true", help="count runs with failures, too")
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "rookery-bench")
     options = parser.parse_args(arguments)
@@ -580,6 +618,8 @@ def main():
             for archive, group in scenarios(options):
                 group = {name: arguments for name, arguments in group.items() if not wanted or name in wanted or name.split("-")[0] in wanted}
                 for name in servers if group else []:
+                    if set(group) <= set(kinds[name].without):
+                        continue
                     server = kinds[name](directory, options, archive)
                     try:
                         server.start()
@@ -595,6 +635,7 @@ def main():
                         server.stop()
     text = table(results, servers, options)
     (options.out / "table.md").write_text(text + "\n")
+    chart(results, options)
     print(f"\n{text}")
 
 

@@ -83,7 +83,8 @@ pub fn chart(runs: &[Stored]) -> String {
     let latencies = rows.iter().filter_map(|row| row.latency.as_ref());
     let latency = Axis::over(latencies.flat_map(|l| [ms(l.p50), ms(l.p999)]), LABELS_WIDTH, LATENCY_WIDTH);
     let cpu_from = LABELS_WIDTH + LATENCY_WIDTH + GAP;
-    let cpu = Axis::over(rows.iter().filter_map(|row| row.cpu_us), cpu_from, CPU_WIDTH);
+    // From a little below the cheapest, whose bar would have no length at the axis' very beginning.
+    let cpu = Axis::over(rows.iter().filter_map(|row| row.cpu_us).flat_map(|us| [us * 0.8, us]), cpu_from, CPU_WIDTH);
     let groups = rows.iter().enumerate().filter(|(at, row)| *at == 0 || !same_group(&rows[at - 1], row)).count();
     let end = TOP + rows.len() as f64 * ROW_HEIGHT + groups as f64 * GROUP_GAP;
     let (width, height) = (cpu_from + CPU_WIDTH + RIGHT, end + BOTTOM);

@@ -8,8 +8,10 @@ Installs the two if they are missing (Debian, root), starts each server alone on
 self-signed P-256 certificate, SCRAM accounts, roster, carbons, stream management and offline storage, without shapers and
 without s2s; runs the scenarios of rookery-bench against it; stops it; takes the next. Archives are off, as they cost every
 message, except for the scenarios that are about them: those get a server of their own with mod_mam (ejabberd: Mnesia,
-Prosody: SQLite), which keeps everything, where Rookery keeps what asks for it (`save_to_history`). Prints a markdown table; the JSON
-results stay in --out, with the table and a chart. Only the server's own CPU time counts, so the driver on the same machine costs nobody anything but
+Prosody: SQLite), which keeps everything, where Rookery keeps what asks for it (`save_to_history`). The maximum rate is the best
+of closed loops with several numbers of pairs and of messages in flight; the driver has one thread and the same processors, so a
+fast server's maximum may be the driver's. Prints a markdown table; the JSON results stay in --out, with the table and a chart.
+Only the server's own CPU time counts, so the driver on the same machine costs nobody anything but
 cache. Everything started here is ended here, by its process id.
 """
 
@@ -39,6 +41,8 @@ START_SECS_MAX = 60
 STOP_SECS_MAX = 20
 # Scenarios of what the others do not have, or have switched off.
 OURS = ("websocket", "rest-read", "rest-write", "mixed")
+# Pairs, and messages that each keeps in flight: closed loops, of which the one with most messages a second counts.
+MAXIMUM = ((50, 4), (50, 16), (50, 64), (50, 256), (150, 16))
 
 
 def scram_keys():

@@ -1,7 +1,7 @@
 //! A lean client: many connections on one thread, over nonblocking sockets.
 //!
-//! [`Engine`] owns the connections and their logins; a [`Handler`] is the scenario's own part and sees only connections that
-//! are ready, whole stanzas and whole answers.
+//! [`Engine`] owns the connections and their logins; a [`Handler`] is the scenario's own part and sees only connections
+//! that are ready, whole stanzas and whole answers.
 //!
 //! - `line`, `tls`: bytes over a socket;
 //! - `websocket`, `framer`: stanzas out of bytes, over WebSocket or TCP; `http`: answers;

@@ -1,10 +1,10 @@
 //! rookery-bench: drives any XMPP server from outside and measures what it costs.
 //!
-//! One thread, many connections; the server's CPU time and memory are read from /proc (`--pid`), the driver's own do not
-//! count. Scenarios: `idle`, `pairs`, `churn`, `offline`, `muc` and `archive` over TCP or WebSocket; of Rookery's API `rest-read`,
-//! `rest-write` and, with everything at once, `mixed`. `users rookery` makes the accounts they need, and `rooms rookery` the rooms.
-//! The result is a few lines on stdout and, with `--json`, a file; `compare`, `table` and `chart` read such files.
-//! `bench/peers.py` runs several servers side by side with it.
+//! One thread, many connections; the server's CPU time and memory are read from /proc (`--pid`), the driver's own do
+//! not count. Scenarios: `idle`, `pairs`, `churn`, `offline`, `muc` and `archive` over TCP or WebSocket; of Rookery's
+//! API `rest-read`, `rest-write` and, with everything at once, `mixed`. `users rookery` makes the accounts they need,
+//! and `rooms rookery` the rooms. The result is a few lines on stdout and, with `--json`, a file; `compare`, `table`
+//! and `chart` read such files. `bench/peers.py` runs several servers side by side with it.
 //!
 //! - `client`: sockets, TLS, WebSocket, logins, stanzas, answers of HTTP;
 //! - `api`: calls of the API before the measured part;
@@ -146,7 +146,7 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// A floor to compare with: forwards messages between TLS connections and does nothing else.
+    /// A floor to compare with: forwards messages between connections, with or without TLS, and does nothing else.
     #[command(hide = true)]
     Relay(relay::Relay),
 }

@@ -322,7 +322,7 @@ mod tests {
         let account = |n| Account::parse(&format!("user{n}@localhost secret")).unwrap();
         let target = Target {
             address,
-            security: Security::Starttls,
+            security,
             websocket: None,
             mechanism: Mechanism::Plain,
             tls: crate::client::tls_config(false),

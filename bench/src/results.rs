@@ -154,7 +154,8 @@ pub mod tests {
                     "rss_before_bytes": 1 << 20, "rss_after_bytes": 3 << 20,
                 },
                 "latency_us": {
-                    "count": 1_000, "mean": 1.0, "p50": p50, "p90": 2 * p50, "p99": 5 * p50, "p999": 20 * p50, "max": 90 * p50,
+                    "count": 1_000, "mean": 1.0, "p50": p50, "p90": 2 * p50, "p99": 5 * p50, "p999": 20 * p50,
+                    "max": 90 * p50,
                 },
                 "figures": { "operations_per_sec": 2_000.0 },
             }],

@@ -40,7 +40,8 @@ impl Connection {
         Self { line, account, framer: Framer::default(), login, out: Vec::new(), dirty: false, closing: false, speech }
     }
 
-    /// Reads once into `buffer` and takes in what has come. `Ok(None)`: nothing there now; `Ok(Some(0))`: the server closed.
+    /// Reads once into `buffer` and takes in what has come. `Ok(None)`: nothing there now; `Ok(Some(0))`: the server
+    /// closed.
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let (framer, speech) = (&mut self.framer, &mut self.speech);
         let got = self.line.receive(buffer, |bytes| {

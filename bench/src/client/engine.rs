@@ -1,4 +1,5 @@
-//! The loop: sockets become readable, frames become logins or stanzas, answers are flushed once a socket's input is read.
+//! The loop: sockets become readable, frames become logins or stanzas, answers are flushed once a socket's input is
+//! read.
 
 use std::io;
 use std::mem;

@@ -36,8 +36,8 @@ impl Line {
         Ok(())
     }
 
-    /// Reads once into `buffer` and hands what it means to `take`. `Ok(None)`: nothing there now; `Ok(Some(0))`: the server
-    /// closed.
+    /// Reads once into `buffer` and hands what it means to `take`. `Ok(None)`: nothing there now; `Ok(Some(0))`: the
+    /// server closed.
     pub fn receive(
         &mut self,
         buffer: &mut [u8],

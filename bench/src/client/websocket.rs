@@ -1,7 +1,8 @@
 //! WebSocket, the client's side (RFC 6455), with XMPP in it (RFC 7395).
 //!
-//! Scenarios and logins write what TCP would carry. [`WebSocket::send`] cuts that into elements, puts each in a message of its
-//! own and says `<open/>` and `<close/>` for the stream's tags; [`WebSocket::receive`] undoes the same for what comes.
+//! Scenarios and logins write what TCP would carry. [`WebSocket::send`] cuts that into elements, puts each in a message
+//! of its own and says `<open/>` and `<close/>` for the stream's tags; [`WebSocket::receive`] undoes the same for what
+//! comes.
 
 use aws_lc_rs::{digest, rand};
 use base64::Engine as _;
@@ -267,7 +268,8 @@ fn write_frame(kind: u8, payload: &[u8], mask: [u8; MASK_BYTES], wire: &mut Vec<
     wire.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
-/// A mask for each frame. They protect proxies from pages in a browser (RFC 6455 §10.3); here it is enough that each is another.
+/// A mask for each frame. They protect proxies from pages in a browser (RFC 6455 §10.3); here it is enough that each is
+/// another.
 struct Masks(u64);
 
 impl Default for Masks {
@@ -292,7 +294,8 @@ impl Masks {
 mod tests {
     use super::*;
 
-    /// What a server says: the answer to the upgrade, a stream, a message in three pieces with a ping between them, the end.
+    /// What a server says: the answer to the upgrade, a stream, a message in three pieces with a ping between them, the
+    /// end.
     fn server(socket: &WebSocket, long: &str) -> Vec<u8> {
         let mut bytes = format!(
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -1,5 +1,5 @@
-//! Results as a picture (SVG): to the left the latencies of each phase, from the median to the 99.9th percentile, to the right what
-//! one operation costs the server; a line for each server, both on logarithmic axes.
+//! Results as a picture (SVG): to the left the latencies of each phase, from the median to the 99.9th percentile, to
+//! the right what one operation costs the server; a line for each server, both on logarithmic axes.
 
 use super::{Stored, short};
 use crate::latency::Summary;
@@ -90,8 +90,8 @@ pub fn chart(runs: &[Stored]) -> String {
     let (width, height) = (cpu_from + CPU_WIDTH + RIGHT, end + BOTTOM);
 
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
-         font-family=\"sans-serif\" font-size=\"12\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n"
     );
     legend(&servers, &mut svg);

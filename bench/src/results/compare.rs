@@ -46,8 +46,8 @@ fn ms(micros: u64) -> f64 {
     micros as f64 / 1000.0
 }
 
-/// Compares; with `worse_than`, looks for figures that are worse in the second by more than so many percent. Fails if the two
-/// are of different scenarios, or have no phase in common.
+/// Compares; with `worse_than`, looks for figures that are worse in the second by more than so many percent. Fails if
+/// the two are of different scenarios, or have no phase in common.
 pub fn compare(first: &Stored, second: &Stored, worse_than: Option<f64>) -> Result<Comparison, ResultsError> {
     if first.scenario != second.scenario {
         return Err(ResultsError::Scenarios(first.scenario.clone(), second.scenario.clone()));

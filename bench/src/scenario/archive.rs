@@ -1,9 +1,10 @@
-//! `archive`: messages that both sides keep, then their readers page through them (XEP-0313, with the pages of XEP-0059).
-//! What does a kept message cost, what does a result cost, is everything there once and in order?
+//! `archive`: messages that both sides keep, then their readers page through them (XEP-0313, with the pages of
+//! XEP-0059). What does a kept message cost, what does a result cost, is everything there once and in order?
 //!
-//! Phases: `fill` (each sender to its reader, a window of messages in flight) and `page` (all readers at once, each one page
-//! after the other, from the oldest). With `--rate` the pages are asked for at their times, the readers in turn, and latency counts from
-//! there; a reader whose last page is still to come asks when it has. A new store is expected: what an archive held before counts as a stray.
+//! Phases: `fill` (each sender to its reader, a window of messages in flight) and `page` (all readers at once, each one
+//! page after the other, from the oldest). With `--rate` the pages are asked for at their times, the readers in turn,
+//! and latency counts from there; a reader whose last page is still to come asks when it has. A new store is expected:
+//! what an archive held before counts as a stray.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

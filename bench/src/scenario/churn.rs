@@ -1,7 +1,7 @@
 //! `churn`: connect, TLS, authenticate, bind, presence, close; again and again. What does a login cost?
 //!
-//! Without `--rate` it is a closed loop of `--logins` at once. With `--rate` it is an open loop: logins begin at their time however
-//! many are under way, and latency counts from that time.
+//! Without `--rate` it is a closed loop of `--logins` at once. With `--rate` it is an open loop: logins begin at their
+//! time however many are under way, and latency counts from that time.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
-//! `mixed`: what a server has to do on an ordinary day, all at once and at a stated ratio: messages to one user, some of them kept,
-//! messages to rooms, changes of presence, rosters and archives over XMPP, lists and pages over the API.
+//! `mixed`: what a server has to do on an ordinary day, all at once and at a stated ratio: messages to one user, some
+//! of them kept, messages to rooms, changes of presence, rosters and archives over XMPP, lists and pages over the API.
 //!
-//! Users are contacts two by two, each sits in one room and has a connection of both kinds. Without `--rate` it is a closed loop:
-//! each user does the next thing when the last has been answered or has arrived. With `--rate` it is an open loop over all
-//! users in turn, and latency counts from the scheduled time.
+//! Users are contacts two by two, each sits in one room and has a connection of both kinds. Without `--rate` it is a
+//! closed loop: each user does the next thing when the last has been answered or has arrived. With `--rate` it is an
+//! open loop over all users in turn, and latency counts from the scheduled time.
 //!
 //! - `mix`: the ratio;
 //! - `contacts`: who knows whom;

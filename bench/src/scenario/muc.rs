@@ -1,10 +1,10 @@
-//! `muc`: rooms full of members who all listen while one after another speaks. What does a delivery cost, how long does it
-//! take?
+//! `muc`: rooms full of members who all listen while one after another speaks. What does a delivery cost, how long does
+//! it take?
 //!
-//! A message to a room of M members is M deliveries, the sender's echo among them. Without `--rate` it is a closed loop:
-//! each room keeps `--window` messages in flight, and the next member speaks when all copies of one have come. With
-//! `--rate` it is an open loop over all rooms in turn, and latency counts from the scheduled time to each copy. The driver
-//! is one thread: of a room's M copies the last waits until the others are decrypted, on every server alike.
+//! A message to a room of M members is M deliveries, the sender's echo among them. Without `--rate` it is a closed
+//! loop: each room keeps `--window` messages in flight, and the next member speaks when all copies of one have come.
+//! With `--rate` it is an open loop over all rooms in turn, and latency counts from the scheduled time to each copy.
+//! The driver is one thread: of a room's M copies the last waits until the others are decrypted, on every server alike.
 //!
 //! - `rooms`: who is in which room;
 //! - `join`: everybody enters.

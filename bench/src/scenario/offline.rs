@@ -1,10 +1,10 @@
 //! `offline`: messages to users who are not there, then those users come. What does keeping a message cost, what does
 //! fetching it cost, does each come once and in order?
 //!
-//! Phases: `login` (the recipients, before anything waits for them), `store`, `fetch` (their next login) and `again` (one
-//! more, when nothing may come). A message counts as stored when the server has confirmed it to its sender.
-//! With `--rate` the batches of `store` are sent at their times, the senders in turn, and the latency of a batch counts from there to its
-//! confirmation; a sender whose last batch is not confirmed sends when it is.
+//! Phases: `login` (the recipients, before anything waits for them), `store`, `fetch` (their next login) and `again`
+//! (one more, when nothing may come). A message counts as stored when the server has confirmed it to its sender. With
+//! `--rate` the batches of `store` are sent at their times, the senders in turn, and the latency of a batch counts from
+//! there to its confirmation; a sender whose last batch is not confirmed sends when it is.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -158,8 +158,8 @@ impl Day<'_> {
             Kind::Archive => {
                 self.asked[2][user].push_back(due);
                 let iq = format!(
-                    "<iq type='set' id='{ARCHIVE_ID}'><query xmlns='urn:xmpp:mam:2'><set xmlns='http://jabber.org/protocol/rsm'>\
-                     <max>{ARCHIVE_PAGE}</max><before/></set></query></iq>"
+                    "<iq type='set' id='{ARCHIVE_ID}'><query xmlns='urn:xmpp:mam:2'>\
+                     <set xmlns='http://jabber.org/protocol/rsm'><max>{ARCHIVE_PAGE}</max><before/></set></query></iq>"
                 );
                 engine.out(id).extend_from_slice(iq.as_bytes());
             }

@@ -1,5 +1,5 @@
-//! A stretch of calls of one kind, in a closed loop (each connection makes its next call when the last is answered) or in an
-//! open one (`--rate`, over all connections in turn; latency counts from the scheduled time).
+//! A stretch of calls of one kind, in a closed loop (each connection makes its next call when the last is answered) or
+//! in an open one (`--rate`, over all connections in turn; latency counts from the scheduled time).
 
 use std::io;
 use std::mem;

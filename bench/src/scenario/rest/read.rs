@@ -1,7 +1,8 @@
-//! `rest-read`: users look at their dialogs and at long histories through the API. What does a call cost, how long does it take?
+//! `rest-read`: users look at their dialogs and at long histories through the API. What does a call cost, how long does
+//! it take?
 //!
-//! Phases: `fill` (each reader writes to his dialogs, and a long history into one of them; kept, not delivered), `dialogs` (the list
-//! of a user's dialogs) and `messages` (the newest page of the long one).
+//! Phases: `fill` (each reader writes to his dialogs, and a long history into one of them; kept, not delivered),
+//! `dialogs` (the list of a user's dialogs) and `messages` (the newest page of the long one).
 
 use clap::Args;
 use serde_json::json;
@@ -80,8 +81,9 @@ pub fn run(bench: &mut Bench, read: &Read) -> Result<Findings, RunError> {
     let paged = make(bench, &apps.lines, &page, &Extent::Time(&read.pace), 0)?;
     Ok(Findings {
         parameters: json!({
-            "api": read.access.scheme(), "readers": read.readers, "dialogs": read.dialogs, "messages_each": read.messages,
-            "page": read.page, "body_bytes": read.size, "rate": read.pace.rate, "secs": read.pace.secs,
+            "api": read.access.scheme(), "readers": read.readers, "dialogs": read.dialogs,
+            "messages_each": read.messages, "page": read.page, "body_bytes": read.size,
+            "rate": read.pace.rate, "secs": read.pace.secs,
         }),
         failures: [filled.failures, listed.failures, paged.failures].concat(),
         phases: vec![filled.phase, listed.phase, paged.phase],

@@ -1,8 +1,8 @@
-//! `rest-write`: users write through the API to others who listen over XMPP. What does a call cost, how long does it take, does
-//! every message come?
+//! `rest-write`: users write through the API to others who listen over XMPP. What does a call cost, how long does it
+//! take, does every message come?
 //!
-//! Phases: `private` (to one user) and `group` (to a room in which all members are, the writer among them). Each message is kept in
-//! the history and sent to the chat.
+//! Phases: `private` (to one user) and `group` (to a room in which all members are, the writer among them). Each
+//! message is kept in the history and sent to the chat.
 
 use clap::Args;
 use serde_json::json;

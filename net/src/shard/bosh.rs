@@ -252,7 +252,7 @@ impl<D: Desk> Shard<D> {
         let had = line.given.saturating_sub(open as u64);
         let mut awaited = Vec::new();
         while line.entrusted.front().is_some_and(|(number, ..)| *number <= had) {
-            awaited.extend(line.entrusted.pop_front().and_then(|(_, message)| message.awaited));
+            awaited.extend(line.entrusted.pop_front().and_then(|(_, message)| message.awaited).map(|awaited| *awaited));
         }
         let flushed = if line.session.pending_bytes() == 0 { conn.outbox.take_when_flushed() } else { None };
         if flushed.is_some() {

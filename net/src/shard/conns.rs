@@ -490,7 +490,7 @@ impl<D: Desk> Shard<D> {
             && let Some(mut piece) = conn.outbox.pop()
         {
             if let Piece::Entrusted(message) = &mut piece {
-                awaited.extend(message.awaited.take());
+                awaited.extend(message.awaited.take().map(|awaited| *awaited));
             }
             match (piece, &mut conn.line) {
                 (Piece::Raw(bytes), _) => out.extend_from_slice(&bytes),

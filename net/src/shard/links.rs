@@ -195,7 +195,7 @@ impl<D: Desk> Shard<D> {
     pub(super) fn taken(&mut self, owner: Owner, taken: Taken) {
         let Taken { rows, awaited } = taken;
         let mut overdue = Vec::new();
-        for Awaited { receipt, overdue: is_overdue, .. } in awaited.into_iter().map(|awaited| *awaited) {
+        for Awaited { receipt, overdue: is_overdue, .. } in awaited {
             match is_overdue {
                 // The sender hears of it from the owner, who has a row for it.
                 true => overdue.push(receipt),
@@ -217,7 +217,7 @@ impl<D: Desk> Shard<D> {
             Some(conn) => conn.outbox.await_taken(given, awaited),
             None => Some(awaited),
         };
-        self.taken(owner, Taken { rows: Vec::new(), awaited: not_there.into_iter().collect() });
+        self.taken(owner, Taken { rows: Vec::new(), awaited: not_there.into_iter().map(|awaited| *awaited).collect() });
     }
 
     /// Tells an account of what the client of a session is long in taking while somebody waits.

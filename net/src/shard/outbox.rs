@@ -31,7 +31,7 @@ pub(super) struct Taken {
     /// Rows that may go.
     pub rows: Vec<u64>,
     /// Whoever waited.
-    pub awaited: Vec<Box<Awaited>>,
+    pub awaited: Vec<Awaited>,
 }
 
 /// What was sent to a client that acknowledges what it takes. XEP-0198 §4
@@ -196,7 +196,7 @@ impl Outbox {
             all.rows.extend(leftover.row());
             if let Some(awaited) = leftover.awaited() {
                 self.awaited -= u32::from(!awaited.overdue);
-                all.awaited.push(awaited);
+                all.awaited.push(*awaited);
             }
         }
         if tracker.sent.is_empty() {
@@ -403,7 +403,7 @@ mod tests {
         Piece::Entrusted(Entrusted { stanza, backing, awaited: Some(Box::new(awaited)) })
     }
 
-    fn seqs<'a>(all: impl IntoIterator<Item = &'a Box<Awaited>>) -> Vec<(u32, bool)> {
+    fn seqs<'a>(all: impl IntoIterator<Item = &'a Awaited>) -> Vec<(u32, bool)> {
         all.into_iter().map(|awaited| (awaited.receipt.seq, awaited.overdue)).collect()
     }
 
@@ -431,7 +431,7 @@ mod tests {
         outbox.push(awaited(2, 20));
         outbox.push(awaited(3, 30));
         let overdue = |outbox: &mut Outbox, due| {
-            seqs(outbox.overdue(Instant::from_micros(due)).iter().filter_map(|message| message.awaited.as_ref()))
+            seqs(outbox.overdue(Instant::from_micros(due)).iter().filter_map(|message| message.awaited.as_deref()))
         };
         assert_eq!(overdue(&mut outbox, 10), []);
         assert_eq!(overdue(&mut outbox, 21), [(1, true), (2, true)], "what is sent and what waits");

@@ -74,15 +74,12 @@ impl Dialog {
 
     /// The dialog goes out of the lists of these users.
     pub(super) fn exit(&self, users: &[UserId], turn: &mut Turn<'_>) {
-        users.iter().for_each(|&user| self.tell(user, self.drop_command(), turn));
+        let command = inbox::Command::Drop { dialog: self.id, from: self.standing };
+        users.iter().for_each(|&user| self.tell(user, command, turn));
     }
 
     pub(super) fn place(&self, from: Option<Standing>) -> inbox::Command {
         inbox::Command::Place { dialog: self.id, from, to: self.standing }
-    }
-
-    pub(super) fn drop_command(&self) -> inbox::Command {
-        inbox::Command::Drop { dialog: self.id, from: self.standing }
     }
 
     fn tell(&self, user: UserId, command: inbox::Command, turn: &mut Turn<'_>) {

@@ -166,11 +166,12 @@ impl Dialog {
             if dialog.record.as_ref().is_some_and(|record| record.admits(by)) {
                 return dialog.answer_record(dialog.unread(&reader), Some(dialog.place(None)), turn);
             }
-            let inbox = Some(dialog.drop_command());
+            // Nobody waits for the user's list: it asks the dialog who is in it, and a word that goes round by whoever answers could
+            // come after one that takes the user in again.
             if dialog.record.is_none() {
-                return dialog.answer(Answer::Done, inbox, turn);
+                return dialog.answer(Answer::Done, None, turn);
             }
-            dialog.answer_record(0, inbox, turn)
+            dialog.answer_record(0, None, turn)
         })
     }
 
@@ -234,7 +235,6 @@ impl Dialog {
         if !allowed {
             return self.refuse(Refusal::Forbidden, turn);
         }
-        let drop_command = Some(inbox::Command::Drop { dialog: self.id, from: self.standing });
         match (force, record.kind) {
             (true, _) => {
                 let members = record.occupants.clone();
@@ -254,7 +254,7 @@ impl Dialog {
                 self.apply_change(by, Change { pull: vec![by], ..Change::default() }, turn);
             }
         }
-        self.answer(Answer::Done, drop_command, turn)
+        self.answer(Answer::Done, None, turn)
     }
 
     /// The dialog goes, with its history and its room.

@@ -94,19 +94,7 @@ pub(super) fn start(local: &Rc<Local>, kind: Kind, socket: Socket, peer: IpAddr,
             (Phase::Open(open(local, arrival, &bell)), None)
         }
     };
-    let driver = Driver {
-        local: Rc::clone(local),
-        socket,
-        bell,
-        tls,
-        unsent: Vec::new(),
-        sent: 0,
-        phase,
-        turn: None,
-        peer,
-        guest,
-    };
-    spawn(driver);
+    spawn(local, socket, bell, tls, phase, peer, guest);
 }
 
 /// Goes on with a connection that comes from another shard.
@@ -125,20 +113,7 @@ pub(super) fn adopt(local: &Rc<Local>, traveller: Traveller) {
             return local.with(|shard, now| shard.closed(now, id));
         }
     };
-    let phase = Phase::Open(id);
-    let driver = Driver {
-        local: Rc::clone(local),
-        socket,
-        bell,
-        tls,
-        unsent: Vec::new(),
-        sent: 0,
-        phase,
-        turn: None,
-        peer,
-        guest,
-    };
-    spawn(driver);
+    spawn(local, socket, bell, tls, Phase::Open(id), peer, guest);
 }
 
 fn open(local: &Rc<Local>, arrival: Arrival, bell: &Bell) -> ConnId {
@@ -154,8 +129,18 @@ fn accept_tls(local: &Local, inside: Inside) -> Option<Tls> {
     tls.inspect_err(|error| tracing::error!(%error, "TLS cannot be started")).ok()
 }
 
-fn spawn(mut driver: Driver) {
-    let local = Rc::clone(&driver.local);
+fn spawn(
+    local: &Rc<Local>,
+    socket: Socket,
+    bell: Bell,
+    tls: Option<Box<Tls>>,
+    phase: Phase,
+    peer: IpAddr,
+    guest: Guest,
+) {
+    let (local, unsent) = (Rc::clone(local), Vec::new());
+    let mut driver =
+        Driver { local: Rc::clone(&local), socket, bell, tls, unsent, sent: 0, phase, turn: None, peer, guest };
     local.drivers.set(local.drivers.get() + 1);
     local.begin_task();
     rt::spawn(async move {

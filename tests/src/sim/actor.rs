@@ -27,7 +27,7 @@ pub(super) struct Actor {
     last: HashMap<usize, usize>,
     /// The rooms it has gone into, and since when it knows that it is there.
     pub rooms: BTreeMap<usize, Option<u64>>,
-    /// When it went into each room, from the last time on that it has had an answer to.
+    /// When it went into each room, from the first time on that it has not had all of the answer to.
     pub entering: BTreeMap<usize, Entering>,
     /// What it heard in each room, in this order.
     pub heard_in: BTreeMap<usize, Vec<usize>>,
@@ -41,28 +41,25 @@ pub(super) struct Actor {
     pub asked: BTreeMap<usize, usize>,
 }
 
-/// How often an actor has gone into a room, and when.
+/// When an actor has gone into a room, as often as it may still hear what was said before.
 #[derive(Default)]
-pub(super) struct Entering {
-    times: VecDeque<u64>,
-    /// The first of them was answered: what was said in the room before comes after that.
-    answered: bool,
-}
+pub(super) struct Entering(VecDeque<u64>);
 
 impl Entering {
     pub fn begin(&mut self, now: u64) {
-        self.times.push_back(now);
+        self.0.push_back(now);
     }
 
-    pub fn answer(&mut self) {
-        if std::mem::replace(&mut self.answered, true) && self.times.len() > 1 {
-            self.times.pop_front();
+    /// It was turned away, or has heard the subject, which comes last.
+    pub fn end(&mut self) {
+        if self.0.len() > 1 {
+            self.0.pop_front();
         }
     }
 
     /// When it went in for what it hears now.
     pub fn since(&self) -> u64 {
-        self.times.front().copied().unwrap_or(0)
+        self.0.front().copied().unwrap_or(0)
     }
 }
 

@@ -112,6 +112,8 @@ impl Sim {
         let Some(group) = self.group_of(&from) else { return };
         if element.starts_with("<presence") {
             self.hear_room_presence(who, group, &from, element);
+        } else if element.contains("<subject") {
+            self.actor(who).entering.entry(group).or_default().end();
         } else if let Some(number) = number_in(element) {
             self.hear_in_room(who, group, number, element);
         }
@@ -121,10 +123,8 @@ impl Sim {
         let now = self.now();
         let own = from.ends_with(&format!("/{}", self.nick(who)));
         let actor = self.actor(who);
-        if own && (is_refused(element) || element.contains("code=\"110\"")) {
-            actor.entering.entry(group).or_default().answer();
-        }
         if own && is_refused(element) {
+            actor.entering.entry(group).or_default().end();
             actor.rooms.remove(&group);
         } else if own && element.contains("code=\"110\"") {
             match attribute(element, "type") {

@@ -272,24 +272,21 @@ impl Session {
         self.outbox_bytes
     }
 
-    /// How many elements the client is not known to have: those of [`Session::undelivered`], should it end now.
+    /// How many elements the client is not known to have: those that no answer took, and those of the answers after which it has
+    /// not spoken.
     pub fn open_elements(&self) -> usize {
+        self.unproven().count()
+    }
+
+    fn unproven(&self) -> impl Iterator<Item = &[u8]> {
         let elements = self.unconfirmed.iter().chain(&self.outbox);
-        elements.filter(|element| !is_of_stream(element)).count()
+        elements.map(|element| &**element).filter(|element| !is_of_stream(element))
     }
 
     /// The requests that wait for an answer, in order and early.
     pub fn requests_waiting(&self) -> impl Iterator<Item = RequestId> + '_ {
         let held = self.held.iter().map(|held| held.request);
         held.chain(self.early.iter().map(|(id, _)| *id)).chain(self.due.iter().map(|answer| answer.request))
-    }
-
-    /// The elements that did not reach the client, once the session is over: those that no answer took, and if the client fell
-    /// silent those of the answers after which it should have spoken and did not.
-    pub fn undelivered(&mut self) -> impl Iterator<Item = Box<[u8]>> + '_ {
-        self.outbox_bytes = 0;
-        let elements = self.unconfirmed.drain(..).chain(self.outbox.drain(..));
-        elements.filter(|element| !is_of_stream(element))
     }
 
     /// The stream asked for [`Close`](crate::stream::Ask::Close): the client hears of it with its next answer.

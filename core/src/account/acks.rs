@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::effect::{Note, SessionId, Turn};
 use crate::ns;
 use crate::owner::Owner;
-use crate::stanza::Receipt;
+use crate::stanza::{Awaited, Receipt};
 use crate::xml::Writer;
 
 use super::Account;
@@ -153,6 +153,13 @@ impl Account {
 pub(crate) fn report(receipt: Receipt, turn: &mut Turn<'_>) {
     let note = Note::Handled { session: receipt.session, seq: receipt.seq };
     turn.out.send(Owner::Account(receipt.account), note);
+}
+
+/// The same of a message that is in a row now or goes nowhere, unless its sender was told so when it became overdue.
+pub(super) fn report_awaited(awaited: Option<Box<Awaited>>, turn: &mut Turn<'_>) {
+    if let Some(awaited) = awaited.filter(|awaited| !awaited.overdue) {
+        report(awaited.receipt, turn);
+    }
 }
 
 /// Questions of one client that may wait for their answers; more are answered with these.

@@ -23,7 +23,7 @@ use crate::stanza::{Backing, Entrusted, Kind, MessageKind, Parcel};
 use crate::time::Timestamp;
 use crate::xml::{Element, Nodes, splice};
 
-use super::resumption::answer;
+use super::acks::report_awaited;
 use super::{Account, LIVE_SPELLS_MAX, Session};
 
 /// account, order → a stanza that waits.
@@ -212,14 +212,14 @@ impl Account {
     /// if nobody is there.
     pub(super) fn returned(&mut self, messages: Vec<Entrusted>, turn: &mut Turn<'_>) {
         if !self.exists() {
-            return messages.into_iter().for_each(|message| answer(message.awaited, turn));
+            return messages.into_iter().for_each(|message| report_awaited(message.awaited, turn));
         }
         for Entrusted { stanza, backing, mut awaited } in messages {
             let first = match backing {
                 Backing::Others(order) if self.parked.row_of(order).is_none() && !self.is_kept_already(order) => order,
                 // It waits already; it may have come back before, from another resource.
                 Backing::Row(_) | Backing::Parked { .. } | Backing::Others(_) => {
-                    answer(awaited, turn);
+                    report_awaited(awaited, turn);
                     continue;
                 }
             };
@@ -262,7 +262,7 @@ impl Account {
                         held.into_iter().for_each(|session| self.parked.hold(row, session));
                     }
                 }
-                answer(awaited, turn);
+                report_awaited(awaited, turn);
             } else if let Some((session, awaited)) = shown.zip(awaited) {
                 // That one may not have taken it yet.
                 turn.out.push(Effect::Await(session, given, awaited));

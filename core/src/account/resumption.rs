@@ -23,11 +23,11 @@ use crate::ns;
 use crate::owner::Owner;
 use crate::route::target;
 use crate::row::Batch;
-use crate::stanza::{Awaited, Backing, Entrusted, IqKind, Kind, Leftover, Parcel, Receipt, Remains};
+use crate::stanza::{Backing, Entrusted, IqKind, Kind, Leftover, Parcel, Receipt, Remains};
 use crate::time::Instant;
 use crate::xml::{Nodes, Writer};
 
-use super::acks::report;
+use super::acks::{report, report_awaited};
 use super::offline::{Reach, lasts};
 use super::parked::UNGIVEN;
 use super::{Account, Session};
@@ -238,7 +238,7 @@ impl Account {
                 backing
             }
         };
-        answer(awaited, turn);
+        report_awaited(awaited, turn);
         Entrusted::new(stanza, backing)
     }
 
@@ -444,7 +444,7 @@ impl Account {
                             if is_overdue {
                                 self.is_left(given, &stanza);
                             }
-                            answer(awaited, turn);
+                            report_awaited(awaited, turn);
                         }
                     }
                     message => back.push(message),
@@ -500,13 +500,6 @@ impl Account {
             let parcel = Parcel::new(self.sender(), resource.map(Into::into), kind, bytes.into());
             turn.out.send(owner, Note::Stanza(parcel));
         }
-    }
-}
-
-/// Tells the sender of a message that it is taken care of, after what was written before.
-pub(super) fn answer(awaited: Option<Box<Awaited>>, turn: &mut Turn<'_>) {
-    if let Some(awaited) = awaited.filter(|awaited| !awaited.overdue) {
-        report(awaited.receipt, turn);
     }
 }
 

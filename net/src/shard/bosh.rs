@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use proto::bosh::{self, Request, RequestId, Session, Terminal};
 use proto::owner::Owner;
 use proto::sasl::ChannelBindings;
-use proto::stanza::{Backing, Entrusted, Leftover};
+use proto::stanza::{Awaited, Backing, Entrusted, Leftover};
 use proto::stream::{Security, Stream, Transport, frame_element};
 use proto::time::{Instant, Now};
 use rest::http::{Response, Status};
@@ -25,7 +25,7 @@ use super::conns::{Baggage, ConnId, Directive, Line};
 use super::desk::Desk;
 use super::guesses::Network;
 use super::mesh::Letter;
-use super::outbox::{Piece, Taken, become_overdue};
+use super::outbox::{Piece, Taken, become_overdue, wait_with};
 
 /// Where a request came in, for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,9 +101,19 @@ pub(super) struct BoshLine {
 }
 
 impl BoshLine {
+    /// How many of the elements that the session was given its client is known to have.
+    fn had(&self) -> u64 {
+        self.given.saturating_sub(self.session.open_elements() as u64)
+    }
+
     /// Messages that the client has not shown to have, while somebody waits for that since before `due`: each once.
     pub fn overdue(&mut self, due: Instant) -> Vec<Entrusted> {
         self.entrusted.iter_mut().filter_map(|(_, message)| become_overdue(message, due)).collect()
+    }
+
+    /// As [`Outbox::await_taken`](super::outbox::Outbox::await_taken), of what the session was given.
+    pub fn await_taken(&mut self, given: u64, awaited: Box<Awaited>) -> Option<Box<Awaited>> {
+        wait_with(self.entrusted.iter_mut().map(|(_, message)| message), given, awaited)
     }
 }
 
@@ -248,8 +258,7 @@ impl<D: Desk> Shard<D> {
             answers.push(answer);
         }
         let over = line.session.is_over();
-        let open = line.session.open_elements();
-        let had = line.given.saturating_sub(open as u64);
+        let had = line.had();
         let mut awaited = Vec::new();
         while line.entrusted.front().is_some_and(|(number, ..)| *number <= had) {
             awaited.extend(line.entrusted.pop_front().and_then(|(_, message)| message.awaited).map(|awaited| *awaited));
@@ -338,7 +347,7 @@ impl<D: Desk> Shard<D> {
         if let Line::Bosh(line) = &mut conn.line {
             let late = conn.outbox.remains().waiting;
             // What is left is the end of what was given.
-            let had = line.given.saturating_sub(line.session.undelivered().count() as u64);
+            let had = line.had();
             for (_, message) in line.entrusted.drain(..).filter(|(number, _)| *number > had) {
                 conn.outbox.push(Piece::Entrusted(message));
             }

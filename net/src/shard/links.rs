@@ -212,11 +212,13 @@ impl<D: Desk> Shard<D> {
 
     /// Somebody waits for a message that the session was given, and may have taken.
     pub(super) fn await_taken(&mut self, owner: Owner, session: SessionId, given: u64, awaited: Box<Awaited>) {
-        let conn = self.links.conn(session).and_then(|id| self.conns.get_mut(id));
-        let not_there = match conn {
-            Some(conn) => conn.outbox.await_taken(given, awaited),
-            None => Some(awaited),
-        };
+        let mut not_there = Some(awaited);
+        if let Some(conn) = self.links.conn(session).and_then(|id| self.conns.get_mut(id)) {
+            not_there = not_there.and_then(|awaited| conn.outbox.await_taken(given, awaited));
+            if let Line::Bosh(line) = &mut conn.line {
+                not_there = not_there.and_then(|awaited| line.await_taken(given, awaited));
+            }
+        }
         self.taken(owner, Taken { rows: Vec::new(), awaited: not_there.into_iter().map(|awaited| *awaited).collect() });
     }
 

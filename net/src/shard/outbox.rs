@@ -235,12 +235,12 @@ impl Outbox {
     /// Has somebody hear of it when the message that was given in this order is taken. If nobody has to wait for that any more, or
     /// somebody does already, the one who would wait comes back.
     pub fn await_taken(&mut self, given: u64, awaited: Box<Awaited>) -> Option<Box<Awaited>> {
-        let is_it = |message: &&mut Entrusted| message.backing == Backing::Others(given) && message.awaited.is_none();
         let due = u32::from(!awaited.overdue);
-        let Some(message) = self.messages_mut().find(is_it) else { return Some(awaited) };
-        message.awaited = Some(awaited);
-        self.awaited += due;
-        None
+        let not_there = wait_with(self.messages_mut(), given, awaited);
+        if not_there.is_none() {
+            self.awaited += due;
+        }
+        not_there
     }
 
     /// Takes out what nobody took.
@@ -275,6 +275,22 @@ impl Outbox {
 
 fn is_due(awaited: &Option<Box<Awaited>>) -> bool {
     awaited.as_ref().is_some_and(|awaited| !awaited.overdue)
+}
+
+/// Has somebody wait with the message that was given in this order, if it is among these and nobody does.
+pub(super) fn wait_with<'a>(
+    mut messages: impl Iterator<Item = &'a mut Entrusted>,
+    given: u64,
+    awaited: Box<Awaited>,
+) -> Option<Box<Awaited>> {
+    let is_it = |message: &&mut Entrusted| message.backing == Backing::Others(given) && message.awaited.is_none();
+    match messages.find(is_it) {
+        Some(message) => {
+            message.awaited = Some(awaited);
+            None
+        }
+        None => Some(awaited),
+    }
 }
 
 /// A copy of the message, once, if somebody waits for it since before `due`.

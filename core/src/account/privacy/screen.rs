@@ -1,8 +1,8 @@
 //! What is held against the lists.
 
 use crate::account::Account;
+use crate::account::acks::report_awaited;
 use crate::account::incoming::settle;
-use crate::account::resumption::answer;
 use crate::account::rounds::never_copied;
 use crate::command::Answer as AnyAnswer;
 use crate::effect::{Effect, Note, ReplyTo, SessionId, Site, Turn};
@@ -112,7 +112,7 @@ impl Account {
         {
             return self.returned(vec![Entrusted { stanza, backing: Backing::Others(given), awaited }], turn);
         }
-        answer(awaited, turn);
+        report_awaited(awaited, turn);
     }
 
     /// Whether the session's list can be about those in rooms.

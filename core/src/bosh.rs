@@ -272,13 +272,14 @@ impl Session {
         self.outbox_bytes
     }
 
-    /// How many elements the client is not known to have: those that no answer took, and those of the answers after which it has
-    /// not spoken.
+    /// How many elements the client is not known to have.
     pub fn open_elements(&self) -> usize {
-        self.unproven().count()
+        self.undelivered().count()
     }
 
-    fn unproven(&self) -> impl Iterator<Item = &[u8]> {
+    /// The elements that the client is not known to have: those that no answer took, and those of the answers after which it has
+    /// not spoken.
+    pub fn undelivered(&self) -> impl Iterator<Item = &[u8]> {
         let elements = self.unconfirmed.iter().chain(&self.outbox);
         elements.map(|element| &**element).filter(|element| !is_of_stream(element))
     }

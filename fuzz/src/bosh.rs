@@ -297,7 +297,7 @@ impl Walk {
         }
         assert!(self.session.is_over() && self.waiting.is_empty());
         for element in self.session.undelivered() {
-            parsed(&element, |element| {
+            parsed(element, |element| {
                 let id = element.attr("id").expect("elements are numbered");
                 self.brought.insert(id.parse().expect("elements are numbered"));
             });

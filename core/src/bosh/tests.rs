@@ -307,7 +307,7 @@ fn a_session_that_ends_in_silence_answers_what_came_before_its_turn() {
 #[test]
 fn what_a_silent_client_did_not_get_is_handed_back() {
     let left = |client: &mut Client| {
-        client.session.unproven().map(|e| String::from_utf8(e.to_vec()).unwrap()).collect::<Vec<_>>()
+        client.session.undelivered().map(|e| String::from_utf8(e.to_vec()).unwrap()).collect::<Vec<_>>()
     };
     let mut client = Client::new();
     client.sends(1, 101, "");

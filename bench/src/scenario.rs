@@ -9,6 +9,7 @@ pub mod muc;
 pub mod offline;
 pub mod pairs;
 pub mod rest;
+mod stages;
 mod talk;
 
 use std::io;

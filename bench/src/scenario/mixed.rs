@@ -94,7 +94,7 @@ pub fn run(bench: &mut Bench, mixed: &Mixed) -> Result<Findings, RunError> {
     Ok(Findings {
         parameters: json!({
             "api": mixed.access.scheme(), "rooms": mixed.rooms, "members": mixed.members, "mix": mixed.mix.to_string(),
-            "history": mixed.history, "body_bytes": mixed.size, "rate": mixed.pace.rate, "secs": mixed.pace.secs,
+            "history": mixed.history, "body_bytes": mixed.size, "rate": mixed.pace.rate, "secs": mixed.pace.span.secs,
         }),
         phases,
         failures,

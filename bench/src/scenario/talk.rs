@@ -4,18 +4,18 @@
 
 use std::io;
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::stages::{Passed, Span, Stages};
 use super::{Bench, RunError, answer};
 use crate::client::framer;
 use crate::client::{Closed, ConnId, Engine, Handler, Next, Outcome};
 use crate::latency::{Latencies, Schedule};
 use crate::ledger::Ledger;
-use crate::procfs::Server;
-use crate::report::{Meter, Phase, Progress};
+use crate::report::{Phase, Progress};
 
 /// How much they say, and for how long.
 #[derive(Args, Clone)]
@@ -29,15 +29,8 @@ pub struct Pace {
     /// Bytes of the body.
     #[arg(long, default_value_t = 100)]
     pub size: usize,
-    /// The measured time.
-    #[arg(long, default_value_t = 10)]
-    secs: u64,
-    /// Time before it, not measured.
-    #[arg(long, default_value_t = 2)]
-    warmup_secs: u64,
-    /// How long to wait for what is still under way at the end.
-    #[arg(long, default_value_t = 5)]
-    drain_secs: u64,
+    #[command(flatten)]
+    span: Span,
     /// Ask for the messages to be kept in the history (`save_to_history`).
     #[arg(long)]
     pub save: bool,
@@ -48,7 +41,7 @@ impl Pace {
     pub fn parameters(&self, own: Value) -> Value {
         let mut all = json!({
             "rate": self.rate, "window": self.rate.is_none().then_some(self.window), "body_bytes": self.size,
-            "secs": self.secs, "warmup_secs": self.warmup_secs, "save": self.save,
+            "secs": self.span.secs, "warmup_secs": self.span.warmup_secs, "save": self.save,
         });
         if let (Value::Object(all), Value::Object(own)) = (&mut all, own) {
             all.extend(own);
@@ -83,21 +76,18 @@ pub struct Arrival<'a> {
 }
 
 /// Lets them talk. Gives the measured stretch, and sentences about what went wrong.
-pub fn talk(
+pub fn talk<C: Company>(
     bench: &mut Bench,
     pace: &Pace,
-    company: &mut impl Company,
+    company: &mut C,
     ledger: Ledger,
 ) -> Result<(Phase, Vec<String>), RunError> {
     let now = Instant::now();
     let mut talk = Talk {
-        server: &bench.server,
         company,
         ledger,
         schedule: pace.rate.map(|rate| Schedule::new(now, rate)),
-        stage: Stage::Warmup { until: now + Duration::from_secs(pace.warmup_secs) },
-        secs: Duration::from_secs(pace.secs),
-        drain: Duration::from_secs(pace.drain_secs),
+        stages: Stages::new(&bench.server, "talk", C::ARRIVAL, &pace.span, now),
         measured: None,
         refused: Mishaps::default(),
         closed: Mishaps::default(),
@@ -127,24 +117,15 @@ pub fn talk(
 }
 
 struct Talk<'a, C> {
-    server: &'a Server,
     company: &'a mut C,
     ledger: Ledger,
     schedule: Option<Schedule>,
-    stage: Stage,
-    secs: Duration,
-    drain: Duration,
+    stages: Stages<'a>,
     measured: Option<Phase>,
     refused: Mishaps,
     closed: Mishaps,
     fatal: Option<io::Error>,
     progress: &'a mut Progress,
-}
-
-enum Stage {
-    Warmup { until: Instant },
-    Measure { until: Instant, meter: Meter, received_before: u64 },
-    Drain { until: Instant },
 }
 
 /// How often something went wrong, and what the first time looked like.
@@ -168,29 +149,18 @@ impl Mishaps {
 impl<C: Company> Talk<'_, C> {
     /// Goes to the next stage when its time has come; true at the end of the last.
     fn advance(&mut self, now: Instant) -> io::Result<bool> {
-        match &self.stage {
-            Stage::Warmup { until } if now >= *until => {
-                self.ledger.latencies = Latencies::default();
-                let meter = Meter::start(self.server, "talk", C::ARRIVAL)?;
-                self.stage = Stage::Measure { until: now + self.secs, meter, received_before: self.ledger.received };
-            }
-            Stage::Measure { until, meter, received_before } if now >= *until => {
-                let mut phase = meter.stop(self.server, self.ledger.received - received_before)?;
+        match self.stages.advance(now, self.ledger.received)? {
+            Passed::Nothing => {}
+            Passed::Warmup => self.ledger.latencies = Latencies::default(),
+            Passed::Measured(mut phase) => {
                 phase.latency_us = mem::take(&mut self.ledger.latencies).summary();
-                self.measured = Some(phase);
-                self.stage = Stage::Drain { until: now + self.drain };
+                self.measured = Some(*phase);
+                return Ok(false);
             }
-            Stage::Drain { until } => {
-                let refused = self.refused.count * self.company.readers() as u64;
-                return Ok(now >= *until || self.ledger.missing() <= refused);
-            }
-            Stage::Warmup { .. } | Stage::Measure { .. } => {}
+            Passed::Drain => return Ok(true),
         }
-        Ok(false)
-    }
-
-    fn drains(&self) -> bool {
-        matches!(self.stage, Stage::Drain { .. })
+        let refused = self.refused.count * self.company.readers() as u64;
+        Ok(self.stages.drains() && self.ledger.missing() <= refused)
     }
 }
 
@@ -204,7 +174,7 @@ impl<C: Company> Handler for Talk<'_, C> {
         }
         // A room's late subject, say, is nobody's message.
         if memchr::memmem::find(stanza, b"<body").is_some() {
-            let goes_on = self.schedule.is_none() && !self.drains();
+            let goes_on = self.schedule.is_none() && !self.stages.drains();
             let arrival = Arrival { id, stanza, now: Instant::now() };
             self.company.arrive(engine, &mut self.ledger, arrival, goes_on);
         }
@@ -230,7 +200,7 @@ impl<C: Company> Handler for Talk<'_, C> {
         let (sent, received) = (self.ledger.sent, self.ledger.received);
         self.progress.show(now, || format!("{sent} messages sent, {received} received"));
         match &mut self.schedule {
-            Some(schedule) if !matches!(self.stage, Stage::Drain { .. }) => {
+            Some(schedule) if !self.stages.drains() => {
                 while let Some(due) = schedule.take(now) {
                     self.company.speak(engine, &mut self.ledger, due);
                 }

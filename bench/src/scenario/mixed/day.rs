@@ -3,19 +3,19 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::mix::{KINDS, Kind, Mix};
 use crate::client::framer;
 use crate::client::{Answer, Closed, ConnId, Engine, Handler, Next, Outcome};
 use crate::latency::{Latencies, Schedule};
 use crate::ledger::Ledger;
-use crate::procfs::Server;
-use crate::report::{Meter, Phase, Progress};
+use crate::report::{Phase, Progress};
 use crate::scenario::muc::rooms::Rooms;
 use crate::scenario::rest::Apps;
 use crate::scenario::rest::calls::Pace;
 use crate::scenario::rest::lines::Lines;
+use crate::scenario::stages::{Passed, Stages};
 use crate::scenario::{Bench, Letter, RunError, answer, is_answer_to};
 
 /// Everything that is there when the day begins. User `u` is account `u`, and `u ^ 1` is his contact.
@@ -46,7 +46,6 @@ pub fn live(
     let now = Instant::now();
     let to_contact = |save| (0..users).map(|user| Letter::new(&accounts[user ^ 1].jid(), scene.size, save)).collect();
     let mut day = Day {
-        server: &bench.server,
         scene,
         mix,
         letters: [
@@ -66,8 +65,7 @@ pub fn live(
         latencies: Default::default(),
         schedule: pace.rate.map(|rate| Schedule::new(now, rate)),
         turn: 0,
-        stage: Stage::Warmup { until: now + Duration::from_secs(pace.warmup_secs) },
-        pace,
+        stages: Stages::new(&bench.server, "mixed", "thing", &pace.span, now),
         begun: 0,
         done: 0,
         statuses: 0,
@@ -99,7 +97,6 @@ pub fn live(
 }
 
 struct Day<'a> {
-    server: &'a Server,
     scene: &'a Scene<'a>,
     mix: Mix,
     /// To the contact, by user; the same to be kept; to rooms.
@@ -116,8 +113,7 @@ struct Day<'a> {
     schedule: Option<Schedule>,
     /// The user whose turn it is in the open loop.
     turn: usize,
-    stage: Stage,
-    pace: &'a Pace,
+    stages: Stages<'a>,
     begun: u64,
     done: u64,
     statuses: u64,
@@ -127,12 +123,6 @@ struct Day<'a> {
     closed: Option<String>,
     fatal: Option<io::Error>,
     progress: &'a mut Progress,
-}
-
-enum Stage {
-    Warmup { until: Instant },
-    Measure { until: Instant, meter: Meter, done_before: u64 },
-    Drain { until: Instant },
 }
 
 impl Day<'_> {
@@ -178,7 +168,7 @@ impl Day<'_> {
     /// Something that the user began is done.
     fn done(&mut self, engine: &mut Engine, user: usize, now: Instant) {
         self.done += 1;
-        if self.schedule.is_none() && !matches!(self.stage, Stage::Drain { .. }) {
+        if self.schedule.is_none() && !self.stages.drains() {
             self.act(engine, user, now);
         }
     }
@@ -223,31 +213,22 @@ impl Day<'_> {
 
     /// Goes to the next stage when its time has come; true at the end of the last.
     fn advance(&mut self, now: Instant) -> io::Result<bool> {
-        match &self.stage {
-            Stage::Warmup { until } if now >= *until => {
-                self.take_latencies();
-                let meter = Meter::start(self.server, "mixed", "thing")?;
-                let until = now + Duration::from_secs(self.pace.secs);
-                self.stage = Stage::Measure { until, meter, done_before: self.done };
-            }
-            Stage::Measure { until, meter, done_before } if now >= *until => {
-                let whole = meter.stop(self.server, self.done - done_before)?;
+        match self.stages.advance(now, self.done)? {
+            Passed::Nothing => {}
+            Passed::Warmup => drop(self.take_latencies()),
+            Passed::Measured(whole) => {
                 let secs = whole.secs;
                 let found = self.take_latencies();
                 let parts = Kind::ALL.into_iter().zip(found).filter_map(|(kind, latencies)| {
                     Some(Phase::part(kind.name(), kind.operation(), secs, latencies.summary()?))
                 });
-                self.measured = Some(std::iter::once(whole).chain(parts).collect());
-                self.stage = Stage::Drain { until: now + Duration::from_secs(self.pace.drain_secs) };
+                self.measured = Some(std::iter::once(*whole).chain(parts).collect());
+                return Ok(false);
             }
-            Stage::Drain { until } => {
-                let all_came =
-                    self.done + self.refusals >= self.begun && self.books.iter().map(Ledger::missing).sum::<u64>() == 0;
-                return Ok(now >= *until || all_came);
-            }
-            Stage::Warmup { .. } | Stage::Measure { .. } => {}
+            Passed::Drain => return Ok(true),
         }
-        Ok(false)
+        let is_done = self.done + self.refusals >= self.begun;
+        Ok(self.stages.drains() && is_done && self.books.iter().map(Ledger::missing).sum::<u64>() == 0)
     }
 
     /// What was gathered up to now, by kind.
@@ -322,7 +303,7 @@ impl Handler for Day<'_> {
         }
         let (begun, done) = (self.begun, self.done);
         self.progress.show(now, || format!("{begun} things begun, {done} done"));
-        if matches!(self.stage, Stage::Drain { .. }) {
+        if self.stages.drains() {
             return Next::Wait;
         }
         while let Some(due) = self.schedule.as_mut().and_then(|schedule| schedule.take(now)) {

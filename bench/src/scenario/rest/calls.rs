@@ -11,8 +11,8 @@ use super::lines::Lines;
 use crate::client::framer;
 use crate::client::{Answer, Closed, ConnId, Engine, Handler, Next, Outcome};
 use crate::latency::{Latencies, Schedule};
-use crate::procfs::Server;
 use crate::report::{Meter, Phase, Progress};
+use crate::scenario::stages::{Passed, Span, Stages};
 use crate::scenario::{Bench, RunError, answer};
 
 /// How many calls, and for how long.
@@ -21,15 +21,8 @@ pub struct Pace {
     /// Calls a second, all users together: an open loop.
     #[arg(long)]
     pub rate: Option<f64>,
-    /// The measured time of each kind of call.
-    #[arg(long, default_value_t = 10)]
-    pub secs: u64,
-    /// Time before it, not measured.
-    #[arg(long, default_value_t = 2)]
-    pub warmup_secs: u64,
-    /// How long to wait for what is still under way at the end.
-    #[arg(long, default_value_t = 5)]
-    pub drain_secs: u64,
+    #[command(flatten)]
+    pub span: Span,
 }
 
 /// How long nothing may come before a fixed number of calls is given up.
@@ -76,26 +69,21 @@ pub fn make(
     expected: u64,
 ) -> Result<Called, RunError> {
     let now = Instant::now();
-    let (rate, each, stage, pace) = match extent {
-        Extent::Each(count) => {
-            let meter = Meter::start(&bench.server, plan.name, plan.operation)?;
-            (None, *count, Stage::Measure { until: None, meter, done_before: 0 }, None)
-        }
+    let (rate, each, meter, stages) = match extent {
+        Extent::Each(count) => (None, *count, Some(Meter::start(&bench.server, plan.name, plan.operation)?), None),
         Extent::Time(pace) => {
-            let stage = Stage::Warmup { until: now + Duration::from_secs(pace.warmup_secs) };
-            (pace.rate, u64::MAX, stage, Some(*pace))
+            let stages = Stages::new(&bench.server, plan.name, plan.operation, &pace.span, now);
+            (pace.rate, u64::MAX, None, Some(stages))
         }
     };
     let mut calling = Calling {
-        server: &bench.server,
         plan,
         lines: Lines::new(ids),
         made: vec![0; ids.len()],
         each,
         schedule: rate.map(|rate| Schedule::new(now, rate)),
         turn: 0,
-        stage,
-        pace,
+        stages,
         expected,
         done: 0,
         bytes: 0,
@@ -113,16 +101,16 @@ pub fn make(
         (0..ids.len()).for_each(|line| calling.next(&mut bench.engine, line, now));
     }
     let outcome = bench.engine.run(&mut calling, bench.deadline)?;
-    let Calling { stage, done, bytes, heard, latencies, measured, refused, refusals, closed, fatal, .. } = calling;
+    let Calling { done, bytes, heard, latencies, measured, refused, refusals, closed, fatal, .. } = calling;
     if let Some(e) = fatal {
         return Err(e.into());
     }
     if let Some(why) = closed {
         return Err(RunError::Talk(why));
     }
-    let mut phase = match (measured, stage, outcome) {
+    let mut phase = match (measured, meter, outcome) {
         (Some(phase), _, Outcome::Finished) => phase,
-        (None, Stage::Measure { mut meter, .. }, Outcome::Finished) => {
+        (None, Some(mut meter), Outcome::Finished) => {
             meter.work_done();
             bench.settle()?;
             let mut phase = meter.stop(&bench.server, done)?;
@@ -145,7 +133,6 @@ pub fn make(
 }
 
 struct Calling<'a> {
-    server: &'a Server,
     plan: &'a Plan<'a>,
     /// Calls by their number on their line.
     lines: Lines<u64>,
@@ -155,8 +142,8 @@ struct Calling<'a> {
     schedule: Option<Schedule>,
     /// The line whose turn it is in the open loop.
     turn: usize,
-    stage: Stage,
-    pace: Option<&'a Pace>,
+    /// None where so many calls are made, however long that takes.
+    stages: Option<Stages<'a>>,
     expected: u64,
     done: u64,
     bytes: u64,
@@ -172,24 +159,9 @@ struct Calling<'a> {
     progress: &'a mut Progress,
 }
 
-enum Stage {
-    Warmup {
-        until: Instant,
-    },
-    /// Without a time, until all calls are made.
-    Measure {
-        until: Option<Instant>,
-        meter: Meter,
-        done_before: u64,
-    },
-    Drain {
-        until: Instant,
-    },
-}
-
 impl Calling<'_> {
     fn next(&mut self, engine: &mut Engine, line: usize, due: Instant) {
-        if self.made[line] == self.each || matches!(self.stage, Stage::Drain { .. }) {
+        if self.made[line] == self.each || self.drains() {
             return;
         }
         let call = self.made[line];
@@ -199,30 +171,25 @@ impl Calling<'_> {
 
     /// Goes to the next stage when its time has come; true at the end of the last.
     fn advance(&mut self, now: Instant) -> io::Result<bool> {
-        let (secs, drain) = self.pace.map_or((0, 0), |pace| (pace.secs, pace.drain_secs));
-        match &self.stage {
-            Stage::Warmup { until } if now >= *until => {
-                self.latencies = Latencies::default();
-                let meter = Meter::start(self.server, self.plan.name, self.plan.operation)?;
-                let until = Some(now + Duration::from_secs(secs));
-                self.stage = Stage::Measure { until, meter, done_before: self.done };
-            }
-            Stage::Measure { until: Some(until), meter, done_before } if now >= *until => {
-                let mut phase = meter.stop(self.server, self.done - done_before)?;
+        let Some(stages) = &mut self.stages else {
+            return Ok(self.lines.is_idle() && self.made.iter().all(|made| *made == self.each));
+        };
+        match stages.advance(now, self.done)? {
+            Passed::Nothing => {}
+            Passed::Warmup => self.latencies = Latencies::default(),
+            Passed::Measured(mut phase) => {
                 phase.latency_us = mem::take(&mut self.latencies).summary();
-                self.measured = Some(phase);
-                self.stage = Stage::Drain { until: now + Duration::from_secs(drain) };
+                self.measured = Some(*phase);
+                return Ok(false);
             }
-            Stage::Measure { until: None, .. } => {
-                return Ok(self.lines.is_idle() && self.made.iter().all(|made| *made == self.each));
-            }
-            Stage::Drain { until } => {
-                let all_came = self.heard.iter().sum::<u64>() >= self.done * self.expected;
-                return Ok(now >= *until || (self.lines.is_idle() && all_came));
-            }
-            Stage::Warmup { .. } | Stage::Measure { .. } => {}
+            Passed::Drain => return Ok(true),
         }
-        Ok(false)
+        let all_came = self.heard.iter().sum::<u64>() >= self.done * self.expected;
+        Ok(self.drains() && self.lines.is_idle() && all_came)
+    }
+
+    fn drains(&self) -> bool {
+        self.stages.as_ref().is_some_and(Stages::drains)
     }
 }
 
@@ -276,7 +243,7 @@ impl Handler for Calling<'_> {
         }
         let (name, done) = (self.plan.name, self.done);
         self.progress.show(now, || format!("{name}: {done} calls answered"));
-        if matches!(self.stage, Stage::Drain { .. }) {
+        if self.drains() {
             return Next::Wait;
         }
         let Some(schedule) = &mut self.schedule else { return Next::Wait };

@@ -83,7 +83,7 @@ pub fn run(bench: &mut Bench, read: &Read) -> Result<Findings, RunError> {
         parameters: json!({
             "api": read.access.scheme(), "readers": read.readers, "dialogs": read.dialogs,
             "messages_each": read.messages, "page": read.page, "body_bytes": read.size,
-            "rate": read.pace.rate, "secs": read.pace.secs,
+            "rate": read.pace.rate, "secs": read.pace.span.secs,
         }),
         failures: [filled.failures, listed.failures, paged.failures].concat(),
         phases: vec![filled.phase, listed.phase, paged.phase],

@@ -69,7 +69,7 @@ pub fn run(bench: &mut Bench, write: &Write) -> Result<Findings, RunError> {
     Ok(Findings {
         parameters: json!({
             "api": write.access.scheme(), "writers": write.writers, "members": members, "body_bytes": write.size,
-            "rate": write.pace.rate, "secs": write.pace.secs,
+            "rate": write.pace.rate, "secs": write.pace.span.secs,
         }),
         failures: [&one.failures[..], &all.failures].concat(),
         phases: vec![with_deliveries(one), with_deliveries(all)],

@@ -43,6 +43,7 @@ mod occupants;
 mod orders;
 mod presence;
 mod query;
+mod readers;
 mod record;
 mod removal;
 mod retraction;
@@ -63,6 +64,7 @@ pub use wire::stanza_of;
 use invitation::Mediation;
 use occupants::Room;
 use presence::Farewell;
+use readers::Readers;
 
 /// One dialog in memory.
 pub struct Dialog {
@@ -77,6 +79,7 @@ pub struct Dialog {
     standing: inbox::Standing,
     /// Set while the row of [`dialog::DIRTY`] is there.
     unsettled: Option<Unsettled>,
+    readers: Readers,
     room: Room,
     last_job: u64,
     /// What is to be done with the rows that are being read.
@@ -131,6 +134,7 @@ impl Dialog {
             loaded_to,
             standing,
             unsettled: None,
+            readers: Readers::default(),
             room: Room::default(),
             last_job: 0,
             pending: None,
@@ -213,6 +217,8 @@ impl Dialog {
     /// The rows that were asked for cannot be read: whoever waits hears of it.
     pub fn give_up(&mut self, turn: &mut Turn<'_>) {
         self.pending = None;
+        // What they were to be may never have been written.
+        self.readers = Readers::default();
         let asker = std::mem::take(&mut self.asker);
         if let Some(reply) = asker.reply {
             turn.out.push(Effect::Answer(reply, AnyAnswer::Unavailable));

@@ -15,12 +15,24 @@ use crate::owner::Owner;
 #[derive(Debug)]
 pub struct Table {
     name: &'static str,
+    mostly_absent: bool,
 }
 
 impl Table {
     /// A table of this name; names are unique and never reused for another format.
     pub const fn new(name: &'static str) -> Table {
-        Table { name }
+        Table { name, mostly_absent: false }
+    }
+
+    /// Says that most gets ask for a key that is not there, such as "was this one here before?".
+    pub const fn mostly_absent(mut self) -> Table {
+        self.mostly_absent = true;
+        self
+    }
+
+    /// Whether most gets find nothing.
+    pub fn is_mostly_absent(&self) -> bool {
+        self.mostly_absent
     }
 
     /// The name of the column family.

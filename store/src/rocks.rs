@@ -39,10 +39,14 @@ impl Rocks {
     pub fn open(path: &Path, tables: &[&'static Table], tuning: &Tuning) -> Result<Rocks, StoreError> {
         make_directory(path).map_err(|cause| not_writable(path, &cause.to_string()))?;
         let database = tuning.database();
-        let family = tuning.family(&Cache::new_lru_cache(tuning.cache_bytes));
+        let cache = Cache::new_lru_cache(tuning.cache_bytes);
+        let absent: HashSet<&str> =
+            tables.iter().filter(|table| table.is_mostly_absent()).map(|table| table.name()).collect();
+        let family = |name: &str| tuning.family(&cache, absent.contains(name)).map_err(|error| sorted(path, error));
         let mut families = families_present(path, &database)?;
 
-        let descriptors = families.iter().map(|name| ColumnFamilyDescriptor::new(name, family.clone()));
+        let descriptors = families.iter().map(|name| Ok(ColumnFamilyDescriptor::new(name, family(name)?)));
+        let descriptors = descriptors.collect::<Result<Vec<_>, StoreError>>()?;
         let db = DB::open_cf_descriptors(&database, path, descriptors).map_err(|error| sorted(path, error))?;
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
@@ -56,7 +60,7 @@ impl Rocks {
         }
         for name in ours {
             if rocks.db.cf_handle(name).is_none() {
-                rocks.db.create_cf(name, &family).map_err(|error| sorted(path, error))?;
+                rocks.db.create_cf(name, &family(name)?).map_err(|error| sorted(path, error))?;
                 families.push(name.to_owned());
             }
         }

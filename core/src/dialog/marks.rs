@@ -11,8 +11,8 @@ use crate::effect::{Effect, Note, Turn};
 use crate::jid::user::{DialogId, MessageId, UserId};
 use crate::limits::{COMMAND_MESSAGES_MAX, LAST_MESSAGE_BYTES_MAX};
 use crate::model::dialog::{
-    self, Answer, Body, Command, HIDDEN, MESSAGES, Marks, MessageRow, Place, RECEIPTS, Reader, Receipt, Refusal, Which,
-    cut, mark_key, order_key,
+    self, Answer, Body, Command, HIDDEN, MESSAGES, Marks, MessageRow, Place, RECEIPTS, Receipt, Refusal, Which, cut,
+    mark_key, order_key,
 };
 use crate::model::inbox;
 use crate::ns;
@@ -90,8 +90,8 @@ impl Dialog {
     }
 
     fn mark_all(&mut self, by: UserId, marks: Marks, turn: &mut Turn<'_>) -> Flow {
-        self.read(Reader::reads(self.app, self.id, by), turn, move |dialog, mut rows, turn| {
-            let mut reader = Reader::found(&mut rows)?;
+        self.read(self.reader_reads(by), turn, move |dialog, mut rows, turn| {
+            let mut reader = dialog.reader_found(by, &mut rows)?;
             let (order, count, now) = (dialog.head.order, dialog.head.count, turn.now.stamp);
             if marks.delivered {
                 reader.get_all(order, now);
@@ -100,7 +100,7 @@ impl Dialog {
                 reader.draw(read, order, count, now);
             }
             let mut batch = Batch::default();
-            reader.put(&mut batch, dialog.app, dialog.id, by);
+            dialog.put_reader(by, reader, &mut batch);
             dialog.commit(batch, turn);
             dialog.answer(Answer::Done, None, turn)
         })
@@ -131,7 +131,7 @@ impl Dialog {
 
     /// The reader of `by` and his marks on the messages, as [`own_marks`] takes them.
     fn own_mark_reads(&self, by: UserId, found: &Found) -> Reads {
-        found.here.iter().fold(Reader::reads(self.app, self.id, by), |reads, (_, place)| {
+        found.here.iter().fold(self.reader_reads(by), |reads, (_, place)| {
             let key = mark_key(self.app, self.id, place.order, by);
             reads.and_get(&RECEIPTS, key.clone()).and_get(&HIDDEN, key)
         })
@@ -139,7 +139,7 @@ impl Dialog {
 
     fn mark_found(&mut self, by: UserId, found: Found, marks: Marks, turn: &mut Turn<'_>) -> Flow {
         self.read(self.own_mark_reads(by, &found), turn, move |dialog, mut rows, turn| {
-            let mut reader = Reader::found(&mut rows)?;
+            let mut reader = dialog.reader_found(by, &mut rows)?;
             let mut batch = Batch::default();
             for (_, place) in &found.here {
                 let (receipt, hidden) = own_marks(&mut rows)?;
@@ -161,7 +161,7 @@ impl Dialog {
                 }
             }
             if !batch.is_empty() {
-                reader.put(&mut batch, dialog.app, dialog.id, by);
+                dialog.put_reader(by, reader, &mut batch);
             }
             dialog.commit(batch, turn);
             let done = found.here.into_iter().map(|(id, _)| id).collect();
@@ -185,7 +185,7 @@ impl Dialog {
         }
         self.find(ids, turn, move |dialog, found, turn| {
             dialog.read(dialog.own_mark_reads(by, &found), turn, move |dialog, mut rows, turn| {
-                let mut reader = Reader::found(&mut rows)?;
+                let mut reader = dialog.reader_found(by, &mut rows)?;
                 let counted = dialog.counts_unread();
                 let mut batch = Batch::default();
                 for (_, place) in &found.here {
@@ -201,7 +201,7 @@ impl Dialog {
                     }
                 }
                 if !batch.is_empty() {
-                    reader.put(&mut batch, dialog.app, dialog.id, by);
+                    dialog.put_reader(by, reader, &mut batch);
                 }
                 dialog.commit(batch, turn);
                 let done = found.here.into_iter().map(|(id, _)| id).collect();

@@ -111,8 +111,8 @@ impl Dialog {
 
     /// A dialog that is there already comes back into the sight of the one who asked.
     fn show_again(&mut self, by: UserId, turn: &mut Turn<'_>) -> Flow {
-        self.read(Reader::reads(self.app, self.id, by), turn, move |dialog, mut rows, turn| {
-            let reader = Reader::found(&mut rows)?;
+        self.read(self.reader_reads(by), turn, move |dialog, mut rows, turn| {
+            let reader = dialog.reader_found(by, &mut rows)?;
             let mut batch = Batch::default();
             if let Some(record) = dialog.record.as_mut().filter(|record| record.parted.contains(&by)) {
                 record.parted.retain(|&user| user != by);
@@ -155,10 +155,10 @@ impl Dialog {
         if record.occupants.len() + change.push.len() > OCCUPANTS_MAX {
             return self.refuse(Refusal::TooManyOccupants, turn);
         }
-        let reader = Reader::reads(self.app, self.id, by);
+        let reader = self.reader_reads(by);
         let reads = change.push.iter().fold(reader, |reads, &user| reads.and(members::read(self.app, user)));
         self.read(reads, turn, move |dialog, mut rows, turn| {
-            let reader = Reader::found(&mut rows)?;
+            let reader = dialog.reader_found(by, &mut rows)?;
             if !all_exist(&mut rows, change.push.len())? {
                 return dialog.refuse(Refusal::UnknownUsers, turn);
             }
@@ -274,6 +274,7 @@ impl Dialog {
             self.exit(members, turn);
         }
         self.close_room(&record, by, farewell, turn);
+        self.readers = super::readers::Readers::default();
         self.head = Head::default();
         self.loaded_to = 0;
         self.standing = Standing::At(0);

@@ -220,7 +220,7 @@ impl Dialog {
     }
 
     /// What readers had seen of them no longer counts.
-    fn take_from_readers(&self, taken: &[Marks], rows: &mut Rows, batch: &mut Batch) -> Result<(), Unreadable> {
+    fn take_from_readers(&mut self, taken: &[Marks], rows: &mut Rows, batch: &mut Batch) -> Result<(), Unreadable> {
         for (key, value) in rows.page() {
             let user = reader_of(&key)?;
             let before = Reader::decode(&value)?;
@@ -237,7 +237,7 @@ impl Dialog {
                 reader.seen -= u64::from(seen);
             }
             if reader != before {
-                reader.put(batch, self.app, self.id, user);
+                self.put_reader(user, reader, batch);
             }
         }
         Ok(())

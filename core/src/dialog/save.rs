@@ -52,7 +52,7 @@ impl Dialog {
             reads = reads.and(dialog::read_place(self.app, self.id, id));
         }
         if self.counts_unread() || begins.is_some() {
-            reads = reads.and(Reader::reads(self.app, self.id, by));
+            reads = reads.and(self.reader_reads(by));
         }
         match begins {
             Some(other) => reads.and(members::read(self.app, by)).and(members::read(self.app, other)),
@@ -62,7 +62,8 @@ impl Dialog {
 
     /// Takes the answer to [`Dialog::ready_reads`]; none when one of the two of a new dialog does not exist.
     fn ready(
-        &self,
+        &mut self,
+        by: UserId,
         id: Option<MessageId>,
         begins: Option<UserId>,
         rows: &mut Rows,
@@ -70,7 +71,7 @@ impl Dialog {
         let known = if id.is_some() { dialog::found_entry(rows)? } else { None };
         let known = known.filter(|_| !is_broken(Rule::SameIdSameMessage));
         let counted = self.counts_unread() || begins.is_some();
-        let reader = if counted { Some(Reader::found(rows)?) } else { None };
+        let reader = if counted { Some(self.reader_found(by, rows)?) } else { None };
         if begins.is_some() && !all_exist(rows, 2)? {
             return Ok(None);
         }
@@ -104,7 +105,7 @@ impl Dialog {
         if let Some(mut reader) = ready.reader {
             reader.seen += 1;
             reader.fixed += 1;
-            reader.put(&mut batch, self.app, self.id, row.sender);
+            self.put_reader(row.sender, reader, &mut batch);
         }
         let back = self.bring_back(&mut batch);
         if self.is_to_move() || !back.is_empty() {
@@ -134,7 +135,7 @@ impl Dialog {
         let begins = self.record.is_none().then_some(other);
         let reads = self.ready_reads(by, id, begins);
         self.read(reads, turn, move |dialog, mut rows, turn| {
-            let Some(ready) = dialog.ready(id, begins, &mut rows)? else {
+            let Some(ready) = dialog.ready(by, id, begins, &mut rows)? else {
                 // Nobody learns from this whether there is such a user.
                 return dialog.drops(to, &parcel, turn);
             };
@@ -339,7 +340,7 @@ impl Dialog {
         let id = if anew { None } else { id_of(&parcel.stanza) };
         let reads = self.ready_reads(by, id, None);
         self.read(reads, turn, move |dialog, mut rows, turn| {
-            let Some(ready) = dialog.ready(id, None, &mut rows)? else { return Ok(Progress::Done) };
+            let Some(ready) = dialog.ready(by, id, None, &mut rows)? else { return Ok(Progress::Done) };
             match ready.known {
                 Some(place) if place.sender == by => dialog.repeats_in_room(session, parcel, place, turn),
                 known => {
@@ -399,7 +400,7 @@ impl Dialog {
         draft.content.attachments.truncate(ATTACHMENTS_MAX);
         let reads = self.ready_reads(by, Some(draft.id), begins);
         self.read(reads, turn, move |dialog, mut rows, turn| {
-            let Some(ready) = dialog.ready(Some(draft.id), begins, &mut rows)? else {
+            let Some(ready) = dialog.ready(by, Some(draft.id), begins, &mut rows)? else {
                 return dialog.refuse(Refusal::UnknownUsers, turn);
             };
             match ready.known {

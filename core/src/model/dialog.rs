@@ -54,7 +54,7 @@ pub static HEADS: Table = Table::new("heads");
 /// dialog, order → [`MessageRow`].
 pub static MESSAGES: Table = Table::new("messages");
 /// dialog, message → [`Place`].
-pub static MESSAGE_IDS: Table = Table::new("message_ids");
+pub static MESSAGE_IDS: Table = Table::new("message_ids").mostly_absent();
 /// dialog, order, user → [`Receipt`].
 pub static RECEIPTS: Table = Table::new("receipts");
 /// dialog, user → [`Reader`].

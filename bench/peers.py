@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Rookery beside Debian's ejabberd and Prosody: same machine, same driver, same scenarios, in turn.
 
-    cargo build --release -p rookery-bench && cargo build --release -p rookery
+    cargo build --release -p rookery-bench -p rookery-relay && cargo build --release -p rookery
     bench/peers.py --bench target/release/rookery-bench --rookery target/release/rookery
 
 Installs the two if they are missing (Debian, root), starts each server alone on loopback with private ports, a
@@ -272,24 +272,24 @@ Component "{MUC_DOMAIN}" "muc"
 
 
 class Relay(Server):
-    """The floor: forwards messages between TLS connections, stores nothing, checks nothing."""
+    """The floor: the server's runtime and TLS forward messages between connections, store nothing and check nothing."""
 
     name = "relay"
     without = ("login-scram", "offline", "saved", "archive", "muc", "muc-rate", "muc-saved", *OURS)
     arguments = ["--mechanism", "plain"]
 
     def prepare(self):
-        return [self.options.bench, "relay", "--port", str(self.port), "--certificate", str(self.certificate())]
+        return [self.options.relay, "--port", str(self.port), "--certificate", str(self.certificate())]
 
 
 class RelayPlain(Relay):
-    """The floor without TLS: what the kernel takes for the same bytes."""
+    """The floor without TLS: what the kernel and the runtime take for the same bytes."""
 
     name = "relay-plain"
     tls = "plain"
 
     def prepare(self):
-        return [self.options.bench, "relay", "--port", str(self.port)]
+        return [self.options.relay, "--port", str(self.port)]
 
 
 class Rookery(Server):
@@ -576,6 +576,7 @@ def options_of(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--bench", default="target/release/rookery-bench", help="the driver")
     parser.add_argument("--rookery", help="the rookery binary; without it only the others run")
+    parser.add_argument("--relay", help="the floor; by default rookery-relay beside the driver")
     parser.add_argument("--servers", default="rookery,ejabberd,prosody", help="which, with commas; also: relay, relay-plain")
     parser.add_argument("--only", help="scenarios, with commas")
     parser.add_argument("--rounds", type=int, default=1)
@@ -594,6 +595,7 @@ def options_of(arguments):
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "rookery-bench")
     options = parser.parse_args(arguments)
     options.bench = str(Path(options.bench).resolve())
+    options.relay = str(Path(options.relay or Path(options.bench).with_name("rookery-relay")).resolve())
     options.rookery = options.rookery and str(Path(options.rookery).resolve())
     options.users = max(options.connections, 300, options.rooms * options.members)
     return options

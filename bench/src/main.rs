@@ -18,7 +18,6 @@ mod client;
 mod latency;
 mod ledger;
 mod procfs;
-mod relay;
 mod report;
 mod results;
 mod rooms;
@@ -146,9 +145,6 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// A floor to compare with: forwards messages between connections, with or without TLS, and does nothing else.
-    #[command(hide = true)]
-    Relay(relay::Relay),
 }
 
 #[derive(Subcommand)]
@@ -280,10 +276,6 @@ fn run(command: Command) -> Result<bool, Box<dyn Error>> {
         }
         Command::Chart { out, files } => {
             fs::write(&out, chart::chart(&Stored::read_all(&files)?))?;
-            Ok(true)
-        }
-        Command::Relay(relay) => {
-            relay::run(&relay)?;
             Ok(true)
         }
         Command::Users(Users::Rookery(wish)) => {

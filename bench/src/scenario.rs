@@ -11,6 +11,8 @@ pub mod pairs;
 pub mod rest;
 mod stages;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -8,7 +8,8 @@
 //! - `run` drives a shard: one task per connection (`run/driver.rs`), its mailbox, its tick, and what it asks of the world
 //!   (`run/desk.rs`).
 //! - [`conn`] is what lies between socket and shard: TLS and WebSocket frames, over memory.
-//! - `rt` is the seam to the executor; nothing else knows which one it is.
+//! - [`rt`] is the seam to the executor; nothing else knows which one it is. It is public for `bench/relay`, which shows what the
+//!   runtime and TLS cost without a server.
 //! - [`link_local`] is the bridge to the local network: a thread, its sockets, and multicast DNS.
 //! - `pool`, `mail` and [`files`] are threads and their work: what would hold an executor up; `metrics` and `log` are for those who watch.
 //!
@@ -32,7 +33,7 @@ mod mail;
 mod metrics;
 mod pool;
 pub mod preflight;
-mod rt;
+pub mod rt;
 mod run;
 pub mod server;
 pub mod shard;

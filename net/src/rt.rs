@@ -2,7 +2,7 @@
 //!
 //! Whatever the rest of `net` needs of a runtime is here and small: run a shard on a thread of its own, accept, read, write,
 //! sleep, spawn, and a mailbox that other threads can post to. The executor owns the shard's tasks; what they wait for is in
-//! [`reactor`], with the reason.
+//! `rt/reactor.rs`, with the reason.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
